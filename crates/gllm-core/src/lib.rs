@@ -1,0 +1,17 @@
+//! Types and errors that the crates of gllm share.
+//!
+//! This crate knows no files, no network, no threads and no tensor library: what is here is what a
+//! caller of the facade sees, plus the errors that the layers below hand up unchanged.
+
+mod device;
+mod error;
+mod model;
+mod response;
+
+pub use device::Device;
+pub use error::{
+    DownloadError, DownloadProblem, Error, InferenceError, InvalidConfig, LoadError, LoadProblem, ModelNotFound,
+    Result,
+};
+pub use model::{Architecture, ModelInfo, ModelType};
+pub use response::{Embedding, EmbeddingResponse, Truncated, Truncation, Usage};
