@@ -1,0 +1,89 @@
+//! Element types of dense weights.
+
+use std::fmt;
+
+use half::{bf16, f16};
+
+/// The element type of a dense tensor, little-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DType {
+    /// IEEE 754 single precision.
+    F32,
+    /// IEEE 754 half precision.
+    F16,
+    /// The upper half of an `f32`.
+    BF16,
+    /// Signed integers and other types that occur beside weights (`position_ids`); never computed with.
+    Other(safetensors::Dtype),
+}
+
+impl DType {
+    /// The types that [`DType::to_f32`] widens, for error messages.
+    pub const FLOATS: &'static str = "F32, F16, BF16";
+
+    /// Widens little-endian elements to `f32`, exactly; `None` if this isn't a floating-point type of
+    /// [`DType::FLOATS`].
+    ///
+    /// ```
+    /// use gllm_quant::DType;
+    /// assert_eq!(DType::BF16.to_f32(&[0x80, 0x3f, 0x00, 0xc0]), Some(vec![1.0, -2.0]));
+    /// ```
+    #[must_use]
+    pub fn to_f32(self, bytes: &[u8]) -> Option<Vec<f32>> {
+        fn widen<const N: usize>(bytes: &[u8], element: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+            bytes.as_chunks::<N>().0.iter().map(|chunk| element(*chunk)).collect()
+        }
+        match self {
+            Self::F32 => Some(widen(bytes, f32::from_le_bytes)),
+            Self::F16 => Some(widen(bytes, |b| f16::from_le_bytes(b).to_f32())),
+            Self::BF16 => Some(widen(bytes, |b| bf16::from_le_bytes(b).to_f32())),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+impl From<safetensors::Dtype> for DType {
+    fn from(dtype: safetensors::Dtype) -> Self {
+        match dtype {
+            safetensors::Dtype::F32 => Self::F32,
+            safetensors::Dtype::F16 => Self::F16,
+            safetensors::Dtype::BF16 => Self::BF16,
+            other => Self::Other(other),
+        }
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::F32 => f.write_str("F32"),
+            Self::F16 => f.write_str("F16"),
+            Self::BF16 => f.write_str("BF16"),
+            Self::Other(dtype) => write!(f, "{dtype:?}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_half_widens_exactly() {
+        for bits in 0..=u16::MAX {
+            let bytes = bits.to_le_bytes();
+            let same = |dtype: DType, expected: f32| {
+                let found = dtype.to_f32(&bytes).expect("a float type")[0];
+                assert!(found == expected || (found.is_nan() && expected.is_nan()), "{dtype} {bits:#x}");
+            };
+            same(DType::F16, f16::from_bits(bits).to_f32());
+            same(DType::BF16, f32::from_bits(u32::from(bits) << 16));
+        }
+    }
+
+    #[test]
+    fn integers_are_not_widened() {
+        assert_eq!(DType::from(safetensors::Dtype::I64).to_f32(&[0; 8]), None);
+    }
+}

@@ -1,0 +1,60 @@
+//! One safetensors file: its header, validated, over the mapping of its data.
+//!
+//! Source: <https://github.com/huggingface/safetensors#format>. The `safetensors` crate checks the
+//! header's length (at most 100 MB and within the file), that tensors neither overlap nor leave gaps,
+//! that each length is its shape times its element size, and that the last one ends where the file does.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use gllm_core::{LoadError, LoadProblem, Result};
+use safetensors::SafeTensors;
+use safetensors::tensor::Metadata;
+
+use crate::mapped;
+use crate::weight_files::RawTensor;
+
+/// A mapped safetensors file.
+#[derive(Debug)]
+pub(crate) struct SafetensorsFile {
+    path: PathBuf,
+    header: Metadata,
+    /// Everything behind the header.
+    data: Bytes,
+}
+
+impl SafetensorsFile {
+    /// Maps the file at `path` and validates its header.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let bytes = mapped::map(path)?;
+        let (header_len, header) = SafeTensors::read_metadata(&bytes).map_err(|e| {
+            let reason = format!("{e} ({} bytes in the file)", bytes.len());
+            LoadError::new(path, LoadProblem::Corrupt { format: "safetensors".into(), reason })
+        })?;
+        // The length field itself takes 8 bytes.
+        let data = bytes.slice(8 + header_len..);
+        let described = header.data_len();
+        if described != data.len() {
+            let reason = format!("its header describes {described} bytes of tensors, the file holds {}", data.len());
+            return Err(LoadError::new(path, LoadProblem::Corrupt { format: "safetensors".into(), reason }).into());
+        }
+        Ok(Self { path: path.into(), header, data })
+    }
+
+    /// Where the file is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The tensors' names, in file order.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.header.offset_keys()
+    }
+
+    /// The tensor called `name`.
+    pub(crate) fn get(&self, name: &str) -> Option<RawTensor> {
+        let info = self.header.info(name)?;
+        let (start, end) = info.data_offsets;
+        Some(RawTensor { shape: info.shape.clone(), dtype: info.dtype.into(), bytes: self.data.slice(start..end) })
+    }
+}
