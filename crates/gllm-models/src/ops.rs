@@ -1,0 +1,18 @@
+//! The operations that cost time, behind one seam.
+//!
+//! Models call these and never Burn's own, so that a backend can get a hand-written kernel for one of
+//! them without touching a model: each has a body composed of Burn's tensor operations, which runs
+//! everywhere, and `cpu` takes over where the tensors are on the flex backend.
+
+mod activation;
+mod add_norm;
+mod attention;
+mod linear;
+mod pooling;
+
+pub use activation::Activation;
+pub(crate) use activation::activate;
+pub(crate) use add_norm::{add_norm, norm};
+pub(crate) use attention::attention;
+pub(crate) use linear::linear;
+pub(crate) use pooling::{l2_normalize, pool};

@@ -1,0 +1,61 @@
+//! Activation functions between the two linear layers of a feed-forward block, and after a Dense module.
+
+use burn::tensor::Tensor;
+use burn::tensor::activation as composed;
+
+/// An element-wise non-linearity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Activation {
+    /// `x · Φ(x)` with the exact error function. Source: <https://arxiv.org/abs/1606.08415>.
+    Gelu,
+    /// The same by its tanh approximation (`gelu_new`, `gelu_pytorch_tanh`).
+    GeluTanh,
+    /// `max(x, 0)`.
+    Relu,
+    /// `x · σ(x)`.
+    Silu,
+    /// `tanh(x)`.
+    Tanh,
+    /// `x`.
+    Identity,
+}
+
+impl Activation {
+    /// The names in [`Activation::from_config`], for error messages.
+    pub const SUPPORTED: &'static str = "gelu, gelu_new, gelu_pytorch_tanh, relu, silu, swish, tanh";
+
+    /// The activation that a `config.json` of transformers calls `name`.
+    ///
+    /// ```
+    /// use gllm_models::Activation;
+    /// assert_eq!(Activation::from_config("gelu_new"), Some(Activation::GeluTanh));
+    /// assert_eq!(Activation::from_config("xielu"), None);
+    /// ```
+    #[must_use]
+    pub fn from_config(name: &str) -> Option<Self> {
+        match name {
+            "gelu" => Some(Self::Gelu),
+            "gelu_new" | "gelu_pytorch_tanh" => Some(Self::GeluTanh),
+            "relu" => Some(Self::Relu),
+            "silu" | "swish" => Some(Self::Silu),
+            "tanh" => Some(Self::Tanh),
+            _ => None,
+        }
+    }
+}
+
+/// Applies `activation` to each element.
+///
+/// # Shapes
+/// - `x`: `[tokens, width]`, returns the same
+pub(crate) fn activate(x: Tensor<2>, activation: Activation) -> Tensor<2> {
+    match activation {
+        Activation::Gelu => composed::gelu(x),
+        Activation::GeluTanh => composed::gelu_approximate(x),
+        Activation::Relu => composed::relu(x),
+        Activation::Silu => composed::silu(x),
+        Activation::Tanh => composed::tanh(x),
+        Activation::Identity => x,
+    }
+}

@@ -1,0 +1,272 @@
+//! From hidden states to sentence embeddings, as the model's own `modules.json` says.
+//!
+//! Source: the modules `Pooling`, `Dense` and `Normalize` of sentence-transformers, in the layouts that
+//! its versions 2 to 6 write. A model without `modules.json` is pooled by the mean and not normalised,
+//! as there.
+
+use std::path::{Component, Path};
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use gllm_core::{LoadError, LoadProblem, Result};
+use gllm_quant::WeightFiles;
+use serde::Deserialize;
+
+use crate::config::read_json;
+use crate::layers::Linear;
+use crate::{Activation, Sequences, Weights, ops};
+
+/// How the tokens of a sequence become one vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PoolingMode {
+    /// The first token.
+    Cls,
+    /// The largest value of each dimension.
+    Max,
+    /// The mean.
+    Mean,
+    /// The sum divided by the square root of the number of tokens.
+    MeanSqrtLen,
+    /// The last token.
+    LastToken,
+}
+
+impl PoolingMode {
+    fn from_config(name: &str) -> Option<Self> {
+        match name {
+            "cls" => Some(Self::Cls),
+            "max" => Some(Self::Max),
+            "mean" => Some(Self::Mean),
+            "mean_sqrt_len_tokens" => Some(Self::MeanSqrtLen),
+            "lasttoken" => Some(Self::LastToken),
+            _ => None,
+        }
+    }
+}
+
+/// Pooling and what follows it.
+#[derive(Debug)]
+pub struct SentencePipeline {
+    /// Their results are concatenated in this order.
+    pooling: Vec<PoolingMode>,
+    /// Whether the tokens of a prompt count in pooling.
+    include_prompt: bool,
+    modules: Vec<Module>,
+    dimensions: usize,
+}
+
+#[derive(Debug)]
+enum Module {
+    Dense(Linear, Activation),
+    Normalize,
+}
+
+/// An entry of `modules.json`.
+#[derive(Deserialize)]
+struct ModuleEntry {
+    #[serde(default)]
+    path: String,
+    #[serde(rename = "type")]
+    class: String,
+}
+
+/// `1_Pooling/config.json`: one field since version 5, booleans before.
+#[derive(Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "the published layout")]
+struct PoolingFile {
+    #[serde(default)]
+    pooling_mode: Option<OneOrMany>,
+    #[serde(default)]
+    pooling_mode_cls_token: bool,
+    #[serde(default)]
+    pooling_mode_max_tokens: bool,
+    #[serde(default)]
+    pooling_mode_mean_tokens: bool,
+    #[serde(default)]
+    pooling_mode_mean_sqrt_len_tokens: bool,
+    #[serde(default)]
+    pooling_mode_weightedmean_tokens: bool,
+    #[serde(default)]
+    pooling_mode_lasttoken: bool,
+    #[serde(default = "yes")]
+    include_prompt: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// `N_Dense/config.json`.
+#[derive(Deserialize)]
+struct DenseFile {
+    in_features: usize,
+    out_features: usize,
+    #[serde(default = "yes")]
+    bias: bool,
+    #[serde(default)]
+    activation_function: Option<String>,
+    #[serde(default)]
+    use_residual: bool,
+}
+
+impl SentencePipeline {
+    /// Reads the modules that `modules.json` in `folder` lists, for hidden states of width `hidden`.
+    ///
+    /// # Errors
+    /// [`LoadError`] that names the file and the module or field that is malformed or not supported.
+    pub fn load(folder: &Path, hidden: usize, device: &Device) -> Result<Self> {
+        let list = folder.join("modules.json");
+        let mut pipeline =
+            Self { pooling: vec![PoolingMode::Mean], include_prompt: true, modules: Vec::new(), dimensions: hidden };
+        let Some(entries) = read_json::<Vec<ModuleEntry>>(&list)? else {
+            tracing::debug!(folder = %folder.display(), "no modules.json: mean pooling, no normalisation");
+            return Ok(pipeline);
+        };
+        let unsupported = |what: &str, found: &str, supported: &str| {
+            let (what, found, supported) = (what.into(), found.into(), supported.into());
+            LoadError::new(&list, LoadProblem::Unsupported { what, found, supported })
+        };
+        for (place, entry) in entries.iter().enumerate() {
+            // The class was moved between packages over the versions; its name stayed.
+            let class = entry.class.rsplit('.').next().unwrap_or_default();
+            if !Path::new(&entry.path).components().all(|part| matches!(part, Component::Normal(_))) {
+                return Err(unsupported("module path", &entry.path, "a folder within the model").into());
+            }
+            let path = folder.join(&entry.path);
+            match (place, class) {
+                (0, "Transformer") if entry.path.is_empty() => {}
+                (1, "Pooling") => pipeline.read_pooling(&path)?,
+                (2.., "Dense") => pipeline.read_dense(&path, device)?,
+                (2.., "Normalize") => pipeline.modules.push(Module::Normalize),
+                _ => {
+                    let supported = "Transformer (in the model's folder), then Pooling, then Dense and Normalize";
+                    return Err(unsupported("sentence module", &entry.class, supported).into());
+                }
+            }
+        }
+        Ok(pipeline)
+    }
+
+    fn read_pooling(&mut self, folder: &Path) -> Result<()> {
+        let path = folder.join("config.json");
+        let missing = || LoadError::new(folder, LoadProblem::MissingFile { expected: "config.json".into() });
+        let file: PoolingFile = read_json(&path)?.ok_or_else(missing)?;
+        let names = match file.pooling_mode {
+            Some(OneOrMany::One(name)) => vec![name],
+            Some(OneOrMany::Many(names)) => names,
+            // The order in which version 2 concatenated them.
+            None => [
+                ("cls", file.pooling_mode_cls_token),
+                ("max", file.pooling_mode_max_tokens),
+                ("mean", file.pooling_mode_mean_tokens),
+                ("mean_sqrt_len_tokens", file.pooling_mode_mean_sqrt_len_tokens),
+                ("weightedmean", file.pooling_mode_weightedmean_tokens),
+                ("lasttoken", file.pooling_mode_lasttoken),
+            ]
+            .into_iter()
+            .filter_map(|(name, on)| on.then(|| name.to_owned()))
+            .collect(),
+        };
+        if names.is_empty() {
+            let (field, expected, found) = ("pooling_mode".into(), "at least one mode".into(), "none".into());
+            return Err(LoadError::new(path, LoadProblem::Field { field, expected, found }).into());
+        }
+        let modes = names.iter().map(|name| {
+            PoolingMode::from_config(name).ok_or_else(|| {
+                let supported = "cls, max, mean, mean_sqrt_len_tokens, lasttoken".into();
+                let problem = LoadProblem::Unsupported { what: "pooling_mode".into(), found: name.clone(), supported };
+                LoadError::new(&path, problem)
+            })
+        });
+        self.pooling = modes.collect::<std::result::Result<_, _>>()?;
+        self.include_prompt = file.include_prompt;
+        self.dimensions *= self.pooling.len();
+        Ok(())
+    }
+
+    fn read_dense(&mut self, folder: &Path, device: &Device) -> Result<()> {
+        let path = folder.join("config.json");
+        let missing = || LoadError::new(folder, LoadProblem::MissingFile { expected: "config.json".into() });
+        let file: DenseFile = read_json(&path)?.ok_or_else(missing)?;
+        let problem = |problem| LoadError::new(&path, problem);
+        if file.in_features != self.dimensions {
+            let expected = format!("{}, the width of the module before", self.dimensions);
+            let (field, found) = ("in_features".into(), file.in_features.to_string());
+            return Err(problem(LoadProblem::Field { field, expected, found }).into());
+        }
+        if file.use_residual {
+            let (what, found, supported) = ("use_residual".into(), "true".into(), "false".into());
+            return Err(problem(LoadProblem::Unsupported { what, found, supported }).into());
+        }
+        // A path of Python, such as `torch.nn.modules.activation.Tanh`, which is also the default there.
+        let name = file.activation_function.as_deref().unwrap_or("Tanh");
+        let activation = match name.rsplit('.').next() {
+            Some("Tanh") => Activation::Tanh,
+            Some("Identity") => Activation::Identity,
+            Some("ReLU") => Activation::Relu,
+            Some("GELU") => Activation::Gelu,
+            Some("SiLU") => Activation::Silu,
+            _ => {
+                let (what, supported) = ("activation_function".into(), "Tanh, Identity, ReLU, GELU, SiLU".into());
+                return Err(problem(LoadProblem::Unsupported { what, found: name.into(), supported }).into());
+            }
+        };
+        let linear = Weights::read(&WeightFiles::open(folder)?, device, |weights| {
+            Linear::load_with_bias(&weights.enter("linear"), file.in_features, file.out_features, file.bias)
+        })?;
+        self.modules.push(Module::Dense(linear, activation));
+        self.dimensions = file.out_features;
+        Ok(())
+    }
+
+    /// Length of an embedding.
+    #[must_use]
+    pub fn dimensions(&self) -> usize {
+        self.dimensions
+    }
+
+    /// Embeddings of a batch; the first `prompt_tokens` of each sequence are a prompt.
+    ///
+    /// # Shapes
+    /// - `hidden`: `[tokens, hidden]`
+    /// - returns `[sequences, dimensions]`
+    #[must_use]
+    pub fn forward(&self, hidden: Tensor<2>, sequences: &Sequences, prompt_tokens: usize) -> Tensor<2> {
+        if prompt_tokens > 0 && !self.include_prompt {
+            let (hidden, sequences) = without_prompt(&hidden, sequences, prompt_tokens);
+            self.reduce(&hidden, &sequences)
+        } else {
+            self.reduce(&hidden, sequences)
+        }
+    }
+
+    fn reduce(&self, hidden: &Tensor<2>, sequences: &Sequences) -> Tensor<2> {
+        let pooled = self.pooling.iter().map(|&mode| ops::pool(hidden, mode, sequences)).collect();
+        self.modules.iter().fold(Tensor::cat(pooled, 1), |x, module| match module {
+            Module::Dense(linear, activation) => ops::activate(linear.forward(x), *activation),
+            Module::Normalize => ops::l2_normalize(x),
+        })
+    }
+}
+
+/// Drops the first `prompt_tokens` of each sequence, but never all of it.
+fn without_prompt(hidden: &Tensor<2>, sequences: &Sequences, prompt_tokens: usize) -> (Tensor<2>, Sequences) {
+    let device = hidden.device();
+    let (mut start, mut kept, mut lengths) = (0, Vec::new(), Vec::new());
+    for &length in sequences.lengths() {
+        let skipped = prompt_tokens.min(length - 1);
+        kept.extend((start + skipped..start + length).map(|token| token as i32));
+        lengths.push(length - skipped);
+        start += length;
+    }
+    let n_kept = kept.len();
+    let kept: Tensor<1, Int> = Tensor::from_data(TensorData::new(kept, [n_kept]), &device);
+    (hidden.clone().select(0, kept), Sequences::new(lengths, &device))
+}

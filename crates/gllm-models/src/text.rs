@@ -1,0 +1,7 @@
+//! Texts to tokens, and tokens to batches.
+
+mod batch;
+mod tokenizer;
+
+pub use batch::plan_batches;
+pub use tokenizer::{Tokenizer, Tokens};

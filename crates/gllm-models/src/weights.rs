@@ -1,0 +1,106 @@
+//! A cursor over named weights: what a layer asks for must be there, in the shape it says.
+//!
+//! Layers ask for tensors by the names of the checkpoint; a name that is missing or a shape that is
+//! wrong is an error that says so. What nobody asked for is reported at the end, because an unused
+//! tensor is either another task's head or a sign that the model was read wrongly.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use burn::tensor::{AllocationProperty, Bytes, DType as BurnDType, Device, Shape, Tensor, TensorData};
+use gllm_core::{LoadError, LoadProblem, Result};
+use gllm_quant::{DType, RawTensor, WeightFiles};
+
+use crate::layers::EmbeddingTable;
+
+/// A place in the tree of weight names, such as `encoder.layer.0`.
+#[derive(Clone, Debug)]
+pub struct Weights<'a> {
+    files: &'a WeightFiles,
+    device: &'a Device,
+    prefix: String,
+    used: &'a RefCell<BTreeSet<String>>,
+}
+
+impl<'a> Weights<'a> {
+    /// Reads all of a model through `read`, which gets the root of the names, then logs the tensors that
+    /// were not asked for.
+    pub fn read<T>(files: &WeightFiles, device: &Device, read: impl FnOnce(&Weights<'_>) -> Result<T>) -> Result<T> {
+        let used = RefCell::default();
+        let model = read(&Weights { files, device, prefix: String::new(), used: &used })?;
+        let used = used.into_inner();
+        let unused: Vec<&str> = files.names().filter(|name| !used.contains(*name)).collect();
+        tracing::debug!(folder = %files.folder().display(), used = used.len(), unused = ?unused, "weights loaded");
+        Ok(model)
+    }
+
+    /// The place called `name` below this one.
+    #[must_use]
+    pub fn enter(&self, name: &str) -> Weights<'a> {
+        Weights { prefix: self.full_name(name), ..self.clone() }
+    }
+
+    /// Whether there is a tensor called `name` here.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.files.get(&self.full_name(name)).is_some()
+    }
+
+    /// The tensor called `name` as `f32` on the device; one that is `f32` already isn't copied on a CPU.
+    ///
+    /// # Errors
+    /// [`LoadError`] if it isn't there, has another shape, or isn't of a floating-point type.
+    pub fn tensor<const D: usize>(&self, name: &str, shape: [usize; D]) -> Result<Tensor<D>> {
+        let (raw, path) = self.raw(name, &shape)?;
+        let bytes = match raw.dtype {
+            DType::F32 if raw.bytes.as_ptr().cast::<f32>().is_aligned() && cfg!(target_endian = "little") => {
+                Bytes::from_shared(raw.bytes, AllocationProperty::Other)
+            }
+            dtype => Bytes::from_elems(dtype.to_f32(&raw.bytes).ok_or_else(|| self.not_a_float(name, dtype, path))?),
+        };
+        let data = TensorData::from_bytes(bytes, Shape::new(shape), BurnDType::F32);
+        Ok(Tensor::from_data(data, self.device))
+    }
+
+    /// The embedding table called `name`, left where it is: on the host, mapped, in the file's type.
+    ///
+    /// # Errors
+    /// As [`Weights::tensor`].
+    pub(crate) fn table(&self, name: &str, rows: usize, hidden: usize) -> Result<EmbeddingTable> {
+        let (raw, path) = self.raw(name, &[rows, hidden])?;
+        let dtype = raw.dtype;
+        EmbeddingTable::new(raw).ok_or_else(|| self.not_a_float(name, dtype, path).into())
+    }
+
+    fn raw(&self, name: &str, shape: &[usize]) -> Result<(RawTensor, PathBuf)> {
+        let tensor = self.full_name(name);
+        let Some((raw, path)) = self.files.get(&tensor) else {
+            let nearest = self.nearest(&tensor);
+            return Err(LoadError::new(self.files.folder(), LoadProblem::MissingTensor { tensor, nearest }).into());
+        };
+        if raw.shape != shape {
+            let problem = LoadProblem::Shape { tensor, expected: shape.to_vec(), found: raw.shape };
+            return Err(LoadError::new(path, problem).into());
+        }
+        self.used.borrow_mut().insert(tensor);
+        Ok((raw, path.to_path_buf()))
+    }
+
+    fn not_a_float(&self, name: &str, dtype: DType, path: PathBuf) -> LoadError {
+        let (tensor, expected) = (self.full_name(name), DType::FLOATS.to_owned());
+        LoadError::new(path, LoadProblem::DType { tensor, expected, found: dtype.to_string() })
+    }
+
+    /// A tensor whose name ends like `tensor` does: the same layer under another prefix.
+    fn nearest(&self, tensor: &str) -> Option<String> {
+        let common = |name: &&str| {
+            name.rsplit('.').zip(tensor.rsplit('.')).take_while(|(found, wanted)| found == wanted).count()
+        };
+        self.files.names().max_by_key(common).filter(|name| common(name) >= 2).map(str::to_owned)
+    }
+
+    fn full_name(&self, name: &str) -> String {
+        if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) }
+    }
+}

@@ -1,0 +1,64 @@
+//! What the tests of the workspace share: golden data, comparisons, and the real model.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The folder of golden data.
+#[must_use]
+pub fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")
+}
+
+/// A file of a JSON list of strings.
+///
+/// # Panics
+/// If it isn't one.
+#[must_use]
+pub fn read_texts(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// The rows of a two-dimensional float32 array, as numpy saves it.
+///
+/// # Panics
+/// If it isn't one.
+#[must_use]
+pub fn read_npy(path: &Path) -> Vec<Vec<f32>> {
+    let bytes = fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    assert!(bytes.starts_with(b"\x93NUMPY\x01"), "{}: not a version 1 array", path.display());
+    let header_end = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    let header = String::from_utf8_lossy(&bytes[10..header_end]);
+    assert!(header.contains("'<f4'") && header.contains("False"), "{}: {header}", path.display());
+    let shape = header.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map(|(shape, _)| shape);
+    let columns = shape.and_then(|shape| shape.split(',').nth(1)).and_then(|n| n.trim().parse().ok());
+    let columns: usize = columns.unwrap_or_else(|| panic!("{}: {header}", path.display()));
+    let values: Vec<f32> =
+        bytes[header_end..].as_chunks::<4>().0.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect();
+    values.chunks_exact(columns).map(<[f32]>::to_vec).collect()
+}
+
+/// The largest absolute difference between two lists of vectors of the same shape.
+///
+/// # Panics
+/// If the shapes differ, or a value isn't a number.
+#[must_use]
+pub fn max_abs_difference(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {
+    assert_eq!(a.len(), b.len(), "rows");
+    let pairs = a.iter().zip(b).flat_map(|(a, b)| {
+        assert_eq!(a.len(), b.len(), "columns");
+        a.iter().zip(b)
+    });
+    pairs.fold(0.0, |worst, (a, b)| {
+        assert!(a.is_finite() && b.is_finite(), "not a number");
+        worst.max((a - b).abs())
+    })
+}
+
+/// The smallest cosine between vectors of the same place.
+#[must_use]
+pub fn min_cosine(a: &[Vec<f32>], b: &[Vec<f32>]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
+    let cosine = |(a, b): (&Vec<f32>, &Vec<f32>)| dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
+    a.iter().zip(b).map(cosine).fold(f64::INFINITY, f64::min)
+}
