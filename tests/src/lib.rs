@@ -62,3 +62,30 @@ pub fn min_cosine(a: &[Vec<f32>], b: &[Vec<f32>]) -> f64 {
     let cosine = |(a, b): (&Vec<f32>, &Vec<f32>)| dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
     a.iter().zip(b).map(cosine).fold(f64::INFINITY, f64::min)
 }
+
+/// Whether this is continuous integration, where a test that needs something must fail, not skip, without it.
+#[must_use]
+pub fn is_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
+}
+
+/// Says that a test is skipped for lack of `what`.
+///
+/// # Panics
+/// In continuous integration, where nothing may be skipped.
+pub fn skip(what: &str) {
+    assert!(!is_ci(), "{what}, and in continuous integration tests may not be skipped");
+    eprintln!("skipped: {what}");
+}
+
+/// The folder of the real all-MiniLM-L6-v2 in the user's own store, downloaded if it isn't there; `None`, said on
+/// stderr, where it can't be had.
+///
+/// # Panics
+/// In continuous integration, if it can't be had.
+#[must_use]
+pub fn minilm() -> Option<PathBuf> {
+    let store = gllm::hub::HubConfig::from_env().map(gllm::hub::Store::new);
+    let folder = store.and_then(|store| store.fetch(&gllm::hub::ModelId::parse("all-MiniLM-L6-v2")?, &mut ()));
+    folder.inspect_err(|e| skip(&format!("no all-MiniLM-L6-v2: {e}"))).ok()
+}

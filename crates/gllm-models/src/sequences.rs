@@ -61,10 +61,6 @@ impl Sequences {
         &self.lengths
     }
 
-    pub(crate) fn blocks(&self) -> &[Block] {
-        &self.blocks
-    }
-
     /// Applies `f` to each block of the packed activations and packs what it returns.
     ///
     /// # Shapes

@@ -1,1 +1,23 @@
-//! x
+#![doc = include_str!("../../../README.md")]
+//!
+//! # This crate
+//! A thin facade over the crates that do the work: [`Client`] finds or downloads a model, opens a device,
+//! and answers requests on the caller's thread; [`AsyncClient`] (feature `async`) does the same from a thread of
+//! its own.
+
+#[cfg(feature = "async")]
+mod async_client;
+mod client;
+mod config;
+mod embeddings;
+mod load;
+
+#[cfg(feature = "async")]
+pub use async_client::{AsyncClient, AsyncEmbeddingsBuilder};
+pub use client::Client;
+pub use config::ClientConfig;
+pub use embeddings::EmbeddingsBuilder;
+pub use gllm_core::*;
+/// The registry, the store and downloads.
+pub use gllm_hub as hub;
+pub use gllm_hub::ModelRegistry;

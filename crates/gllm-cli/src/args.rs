@@ -1,0 +1,210 @@
+//! The command line.
+//!
+//! Invariant: what clap can check is checked here; what depends on more than one argument is checked by the command.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use gllm::{Device, Truncation};
+
+const AFTER_HELP: &str = "\
+Example:
+  gllm embed \"The cat sleeps.\" --format jsonl
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such model, 4 download failed, 130 interrupted.
+Settings: GLLM_HOME (~/.gllm) and its config.toml; GLLM_LOG, HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE.";
+
+const EMBED_HELP: &str = "\
+Examples:
+  gllm embed \"first text\" \"second text\"
+  gllm embed --input texts.txt --output vectors.npy --format npy
+  gllm embed -m bge-small-en --input big.txt --output big.jsonl --format jsonl --resume
+  cut -f2 table.tsv | gllm embed --format text | head -n 3
+
+Each line of the input is a text, an empty line too. A carriage return at its end is dropped, and a byte order mark \
+at the start. A text that starts with a dash goes after `--`.";
+
+const SIMILARITY_HELP: &str = "\
+Example:
+  gllm similarity \"A cat sleeps.\" \"A kitten naps.\" \"Stocks fell.\"";
+
+const PULL_HELP: &str = "\
+Example:
+  gllm pull all-MiniLM-L6-v2";
+
+const LIST_HELP: &str = "\
+Example:
+  gllm list --all";
+
+const SHOW_HELP: &str = "\
+Example:
+  gllm show bge-small-en --json";
+
+const RM_HELP: &str = "\
+Example:
+  gllm rm all-MiniLM-L6-v2";
+
+/// Text embeddings on this machine, in pure Rust.
+#[derive(Debug, Parser)]
+#[command(name = "gllm", version, after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// Say more: -v what happens, -vv every step
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Say nothing but errors, draw no bars
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Turn texts into vectors
+    #[command(after_help = EMBED_HELP)]
+    Embed(EmbedArgs),
+    /// Compare texts by the cosine of their vectors
+    #[command(after_help = SIMILARITY_HELP)]
+    Similarity(SimilarityArgs),
+    /// Download a model
+    #[command(after_help = PULL_HELP)]
+    Pull(NameArgs),
+    /// List the models on this machine
+    #[command(visible_alias = "ls", after_help = LIST_HELP)]
+    List(ListArgs),
+    /// Show what is known of a model, without downloading it
+    #[command(after_help = SHOW_HELP)]
+    Show(NameArgs),
+    /// Delete a downloaded model
+    #[command(after_help = RM_HELP)]
+    Rm(NameArgs),
+}
+
+/// Which model, and where it runs.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct ModelArgs {
+    /// An alias (see `gllm list --all`), `org/name[@revision]`, or a folder such as `./model`
+    #[arg(short, long, default_value = "all-MiniLM-L6-v2")]
+    pub(crate) model: String,
+    /// auto, cpu, gpu or gpu:N [default: auto, or as config.toml says]
+    #[arg(long)]
+    pub(crate) device: Option<Device>,
+}
+
+/// `gllm embed`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct EmbedArgs {
+    /// The texts; without them and without --input, the lines of standard input
+    #[arg(value_name = "TEXT")]
+    pub(crate) texts: Vec<String>,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// Read texts from the lines of a file, `-` is standard input
+    #[arg(short, long, value_name = "FILE", conflicts_with = "texts")]
+    pub(crate) input: Option<PathBuf>,
+    /// Write to a file, `-` is standard output; an existing file is replaced
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// The form of the output
+    #[arg(short, long, value_enum, default_value_t = Format::Json)]
+    pub(crate) format: Format,
+    /// The same as `--format json`
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) json: bool,
+    /// Read at most N tokens of a text, fewer than the model could
+    #[arg(long, value_name = "N")]
+    pub(crate) max_length: Option<usize>,
+    /// Keep the first N numbers of a vector, for models that are made for it
+    #[arg(long, value_name = "N")]
+    pub(crate) dimensions: Option<usize>,
+    /// Put the model's prompt of this name, such as `query`, before each text
+    #[arg(long, value_name = "NAME")]
+    pub(crate) prompt_name: Option<String>,
+    /// Compute about N tokens at once: more is faster on GPUs and takes more memory
+    #[arg(long, value_name = "N")]
+    pub(crate) batch_tokens: Option<usize>,
+    /// What to do with a text that is longer than the model reads
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = OnLong::Cut)]
+    pub(crate) on_long: OnLong,
+    /// Go on with the --output of an interrupted run
+    #[arg(long, requires = "output")]
+    pub(crate) resume: bool,
+}
+
+/// The form of the output of `gllm embed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// One JSON document in the shape of the `OpenAI` API
+    Json,
+    /// One `{"index":…,"embedding":[…]}` a line
+    Jsonl,
+    /// A float32 array [texts, dimensions] for `numpy.load`; needs --output
+    Npy,
+    /// One vector a line, numbers separated by spaces
+    Text,
+}
+
+/// What to do with a long text.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum OnLong {
+    /// Cut it, and say so at the end
+    Cut,
+    /// Stop with an error
+    Error,
+}
+
+impl From<OnLong> for Truncation {
+    fn from(on_long: OnLong) -> Self {
+        match on_long {
+            OnLong::Cut => Self::Cut,
+            OnLong::Error => Self::Error,
+        }
+    }
+}
+
+/// `gllm similarity`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct SimilarityArgs {
+    /// The texts, two or more
+    #[arg(value_name = "TEXT", required = true, num_args = 2..)]
+    pub(crate) texts: Vec<String>,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A command on one model of the store.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct NameArgs {
+    /// An alias (see `gllm list --all`), `org/name[@revision]`, or a folder such as `./model`
+    pub(crate) model: String,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `gllm list`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct ListArgs {
+    /// Also list the models that have an alias and aren't downloaded
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Args;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+}

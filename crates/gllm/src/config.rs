@@ -1,0 +1,41 @@
+//! What a client may be told.
+
+use std::path::PathBuf;
+
+use gllm_core::{Device, Result};
+use gllm_hub::Settings;
+
+/// Where models are stored, and what they run on.
+///
+/// ```
+/// use gllm::{ClientConfig, Device};
+/// let config = ClientConfig { device: Device::Cpu, ..ClientConfig::default() };
+/// assert!(config.models_dir.ends_with("models"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientConfig {
+    /// The folder of the store, `~/.gllm/models` unless configured otherwise.
+    pub models_dir: PathBuf,
+    /// The device to run on.
+    pub device: Device,
+}
+
+impl ClientConfig {
+    /// What the environment and `~/.gllm/config.toml` say, else the defaults.
+    ///
+    /// # Errors
+    /// [`gllm_core::InvalidConfig`] that names the variable or key which is out of range.
+    pub fn from_env() -> Result<Self> {
+        let settings = Settings::from_env()?;
+        Ok(Self { models_dir: settings.hub.models_dir, device: settings.device })
+    }
+}
+
+impl Default for ClientConfig {
+    /// `models` in `GLLM_HOME`, else in `~/.gllm`; [`Device::Auto`].
+    fn default() -> Self {
+        let home = std::env::var_os("GLLM_HOME").map(PathBuf::from);
+        let home = home.or_else(|| std::env::home_dir().map(|user| user.join(".gllm")));
+        Self { models_dir: home.unwrap_or_else(|| ".gllm".into()).join("models"), device: Device::Auto }
+    }
+}

@@ -1,0 +1,76 @@
+//! A request for embeddings.
+
+use gllm_core::{EmbeddingResponse, Result, Truncation};
+use gllm_models::{EmbedOptions, EmbeddingEngine};
+
+/// A request for embeddings; [`EmbeddingsBuilder::generate`] answers it.
+#[derive(Debug)]
+#[must_use = "nothing is computed before `generate`"]
+pub struct EmbeddingsBuilder<'a> {
+    engine: &'a EmbeddingEngine,
+    texts: Vec<String>,
+    options: EmbedOptions,
+}
+
+impl<'a> EmbeddingsBuilder<'a> {
+    pub(crate) fn new<I>(engine: &'a EmbeddingEngine, input: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        let texts = input.into_iter().map(Into::into).collect();
+        Self { engine, texts, options: EmbedOptions::default() }
+    }
+
+    /// Computes the vectors, one for each text, in the order of the texts.
+    ///
+    /// # Errors
+    /// [`gllm_core::InvalidConfig`] for no texts, or an option that the model can't meet;
+    /// [`gllm_core::InferenceError`] for a text that is too long, where that is an error.
+    pub fn generate(self) -> Result<EmbeddingResponse> {
+        self.engine.embed(&self.texts, &self.options)
+    }
+}
+
+/// The options of a request, the same for both clients.
+macro_rules! embed_options {
+    ($builder:ty) => {
+        impl $builder {
+            /// Longest input in tokens, special tokens included; by default, and at most, the model's limit.
+            pub fn max_length(mut self, tokens: usize) -> Self {
+                self.options.max_length = Some(tokens);
+                self
+            }
+
+            /// What happens to a longer text; by default it is cut and reported.
+            pub fn truncation(mut self, truncation: Truncation) -> Self {
+                self.options.truncation = truncation;
+                self
+            }
+
+            /// Keep this many leading dimensions, and scale to length 1 again: for models trained so
+            /// (Matryoshka).
+            pub fn dimensions(mut self, dimensions: usize) -> Self {
+                self.options.dimensions = Some(dimensions);
+                self
+            }
+
+            /// Put the model's prompt of this name, such as `query`, before each text.
+            pub fn prompt_name(mut self, name: impl Into<String>) -> Self {
+                self.options.prompt_name = Some(name.into());
+                self
+            }
+
+            /// Most tokens computed at once, which bounds the memory; results don't depend on it.
+            pub fn batch_tokens(mut self, tokens: usize) -> Self {
+                self.options.batch_tokens = tokens;
+                self
+            }
+        }
+    };
+}
+
+#[cfg(feature = "async")]
+pub(crate) use embed_options;
+
+embed_options!(EmbeddingsBuilder<'_>);

@@ -1,0 +1,121 @@
+//! The real all-MiniLM-L6-v2 against sentence-transformers: tokens, vectors, batches, devices, clients.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use burn::tensor::Device;
+use gllm::{Client, ClientConfig, Truncated, Truncation};
+use gllm_models::text::Tokenizer;
+use gllm_models::{EmbedOptions, EmbeddingEngine};
+use gllm_tests::{golden, max_abs_difference, min_cosine, read_npy, read_texts};
+use serde_json::Value;
+
+/// The model's folder; one download for all tests.
+fn folder() -> Option<&'static Path> {
+    static FOLDER: OnceLock<Option<std::path::PathBuf>> = OnceLock::new();
+    FOLDER.get_or_init(gllm_tests::minilm).as_deref()
+}
+
+fn texts() -> Vec<String> {
+    read_texts(&golden().join("minilm/texts.json"))
+}
+
+fn expected() -> Vec<Vec<f32>> {
+    read_npy(&golden().join("minilm/embeddings.npy"))
+}
+
+fn embed<T: AsRef<str> + Sync>(engine: &EmbeddingEngine, texts: &[T]) -> Vec<Vec<f32>> {
+    let response = engine.embed(texts, &EmbedOptions::default()).unwrap_or_else(|e| panic!("{e}"));
+    response.embeddings.into_iter().map(|e| e.embedding).collect()
+}
+
+fn matches_the_reference(device: &Device) {
+    let Some(folder) = folder() else { return };
+    let engine = EmbeddingEngine::load(folder, device).expect("a valid model");
+    let (found, expected) = (embed(&engine, &texts()), expected());
+    let (cosine, difference) = (min_cosine(&found, &expected), max_abs_difference(&found, &expected));
+    println!("{device:?}: {} texts, cosine {cosine:.9}, difference {difference:e}", found.len());
+    assert!(found.len() >= 64 && cosine >= 0.999_999 && difference <= 2e-5, "{cosine} {difference:e}");
+}
+
+#[test]
+fn vectors_match_on_flex() {
+    matches_the_reference(&Device::flex());
+}
+
+#[cfg(feature = "ndarray")]
+#[test]
+fn vectors_match_on_ndarray() {
+    matches_the_reference(&gllm_models::device::ndarray());
+}
+
+#[test]
+fn tokens_are_those_of_the_reference() {
+    let Some(folder) = folder() else { return };
+    let tokenizer = Tokenizer::load(folder).expect("a valid tokenizer");
+    assert_eq!(tokenizer.max_length(), Some(256));
+    let found = tokenizer.encode(&texts(), 256, Truncation::Cut).expect("every text is tokenized");
+    let file = std::fs::read_to_string(golden().join("minilm/tokens.json")).expect("golden tokens");
+    let expected: Vec<Value> = serde_json::from_str(&file).expect("a list");
+    assert_eq!(found.len(), expected.len());
+    for (place, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        let ids: Vec<u32> = serde_json::from_value(expected["ids"].clone()).expect("a list of ids");
+        assert_eq!(found.ids, ids, "text {place}");
+        assert_eq!(Some(found.total as u64), expected["total"].as_u64(), "text {place}");
+    }
+}
+
+#[test]
+fn a_text_alone_equals_the_text_in_any_batch() {
+    let Some(folder) = folder() else { return };
+    let engine = EmbeddingEngine::load(folder, &Device::flex()).expect("a valid model");
+    let texts = texts();
+    let together = embed(&engine, &texts);
+    let alone: Vec<Vec<f32>> = texts.iter().flat_map(|text| embed(&engine, &[text])).collect();
+    let difference = max_abs_difference(&together, &alone);
+    println!("alone and together differ by {difference:e}");
+    assert!(difference <= 1e-6, "{difference:e}");
+    for batch_tokens in [1, 300, 1000] {
+        let options = EmbedOptions { batch_tokens, ..Default::default() };
+        let response = engine.embed(&texts, &options).expect("embeddings");
+        let found: Vec<Vec<f32>> = response.embeddings.into_iter().map(|e| e.embedding).collect();
+        assert!(max_abs_difference(&found, &alone) <= 1e-6, "batches of {batch_tokens} tokens");
+    }
+}
+
+#[test]
+fn the_client_counts_tokens_and_reports_what_it_cut() {
+    if folder().is_none() {
+        return;
+    }
+    let config = ClientConfig { device: gllm::Device::Cpu, ..ClientConfig::from_env().expect("a valid environment") };
+    let client = Client::with_config("all-MiniLM-L6-v2", config).expect("the model is in the store");
+    assert_eq!(client.info().repo_id, "sentence-transformers/all-MiniLM-L6-v2");
+    assert_eq!((client.info().dimensions, client.info().max_length), (Some(384), Some(256)));
+
+    let long = "word ".repeat(1000);
+    let response = client.embeddings(["a short text", &long]).generate().expect("embeddings");
+    assert_eq!(response.usage.prompt_tokens, 5 + 256);
+    assert_eq!(response.truncated, [Truncated { index: 1, tokens: 1002, kept: 256 }]);
+    let error = client.embeddings([&long]).truncation(Truncation::Error).generate().expect_err("too long");
+    assert_eq!(error.to_string(), "text 0 has 1002 tokens, the limit is 256; shorten it, or allow truncation");
+}
+
+#[cfg(feature = "async")]
+#[test]
+fn the_asynchronous_client_answers_the_same() {
+    use gllm::AsyncClient;
+
+    if folder().is_none() {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let texts: Vec<String> = texts().into_iter().take(8).collect();
+    let found = runtime.block_on(async {
+        let config = ClientConfig { device: gllm::Device::Cpu, ..ClientConfig::from_env()? };
+        let client = AsyncClient::with_config("all-MiniLM-L6-v2", config).await?;
+        client.embeddings(texts).generate().await
+    });
+    let found: Vec<Vec<f32>> = found.expect("embeddings").embeddings.into_iter().map(|e| e.embedding).collect();
+    assert!(max_abs_difference(&found, &expected()[..8]) <= 2e-5);
+}
