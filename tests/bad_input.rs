@@ -137,8 +137,7 @@ fn a_wrong_shape_is_named_with_both_shapes() {
         }
         Some((Dtype::F32, shape))
     });
-    let expected =
-        LoadProblem::Shape { tensor: wrong.into(), expected: vec![96, 48], found: vec![48, 96] };
+    let expected = LoadProblem::Shape { tensor: wrong.into(), expected: vec![96, 48], found: vec![48, 96] };
     assert_eq!(problem(dir.path()), (expected, "model.safetensors".into()));
 }
 
@@ -148,7 +147,10 @@ fn a_tensor_of_integers_is_refused() {
     let wrong = "embeddings.LayerNorm.weight";
     change_weights(dir.path(), |name, shape| Some((if name == wrong { Dtype::I32 } else { Dtype::F32 }, shape)));
     let (problem, _) = problem(dir.path());
-    assert!(matches!(&problem, LoadProblem::DType { tensor, found, .. } if tensor == wrong && found == "I32"), "{problem}");
+    assert!(
+        matches!(&problem, LoadProblem::DType { tensor, found, .. } if tensor == wrong && found == "I32"),
+        "{problem}"
+    );
 }
 
 #[test]
@@ -156,7 +158,9 @@ fn an_unsupported_architecture_is_named() {
     let dir = model();
     edit(dir.path(), "config.json", "\"model_type\": \"bert\"", "\"model_type\": \"mamba\"");
     let (problem, file) = problem(dir.path());
-    assert!(matches!(&problem, LoadProblem::Unsupported { what, found, .. } if what == "architecture" && found == "mamba"));
+    assert!(
+        matches!(&problem, LoadProblem::Unsupported { what, found, .. } if what == "architecture" && found == "mamba")
+    );
     assert_eq!(file, "config.json");
 }
 
@@ -189,7 +193,10 @@ fn malformed_json_is_refused_with_its_place() {
         let dir = model();
         fs::write(dir.path().join(file), "{\"a\": ").expect("writable");
         let (problem, found) = problem(dir.path());
-        assert!(matches!(&problem, LoadProblem::Corrupt { reason, .. } if reason.contains("line 1")), "{file}: {problem}");
+        assert!(
+            matches!(&problem, LoadProblem::Corrupt { reason, .. } if reason.contains("line 1")),
+            "{file}: {problem}"
+        );
         assert!(file.ends_with(&found), "{file}: {found}");
     }
 }

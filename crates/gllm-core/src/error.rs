@@ -97,7 +97,9 @@ pub enum DownloadProblem {
         reason: String,
     },
     /// The server wants a token, or the token isn't enough.
-    #[error("access denied (HTTP {status}); the name may be wrong, or the model gated or private: set HF_TOKEN to a token that may read it")]
+    #[error(
+        "access denied (HTTP {status}); the name may be wrong, or the model gated or private: set HF_TOKEN to a token that may read it"
+    )]
     Denied {
         /// 401 or 403.
         status: u16,
@@ -275,7 +277,9 @@ pub enum InferenceError {
         reason: String,
     },
     /// The tokenizer made a token that the model has no embedding for.
-    #[error("text {index} has token id {id}, but the model's vocabulary ends at {vocab}; tokenizer.json is of another model")]
+    #[error(
+        "text {index} has token id {id}, but the model's vocabulary ends at {vocab}; tokenizer.json is of another model"
+    )]
     TokenOutOfRange {
         /// Place of the text in the request.
         index: usize,

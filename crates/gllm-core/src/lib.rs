@@ -10,8 +10,7 @@ mod response;
 
 pub use device::Device;
 pub use error::{
-    DownloadError, DownloadProblem, Error, InferenceError, InvalidConfig, LoadError, LoadProblem, ModelNotFound,
-    Result,
+    DownloadError, DownloadProblem, Error, InferenceError, InvalidConfig, LoadError, LoadProblem, ModelNotFound, Result,
 };
 pub use model::{Architecture, ModelInfo, ModelType};
 pub use response::{Embedding, EmbeddingResponse, Truncated, Truncation, Usage};

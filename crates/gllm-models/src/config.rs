@@ -15,9 +15,9 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(Error::io("cannot read", path, &e)),
     };
-    serde_json::from_str(&text).map(Some).map_err(|e| {
-        LoadError::new(path, LoadProblem::Corrupt { format: "JSON".into(), reason: e.to_string() }).into()
-    })
+    serde_json::from_str(&text)
+        .map(Some)
+        .map_err(|e| LoadError::new(path, LoadProblem::Corrupt { format: "JSON".into(), reason: e.to_string() }).into())
 }
 
 #[derive(Deserialize)]

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::{Device, TensorReadError};
-use gllm_core::{
-    Embedding, EmbeddingResponse, InferenceError, InvalidConfig, Result, Truncated, Truncation, Usage,
-};
+use gllm_core::{Embedding, EmbeddingResponse, InferenceError, InvalidConfig, Result, Truncated, Truncation, Usage};
 use gllm_quant::WeightFiles;
 use serde::Deserialize;
 

@@ -166,10 +166,7 @@ fn rectangle(lengths: &[usize], device: &Device) -> Block {
         pad: Tensor::from_data(TensorData::new(pad, [rows * len]), device),
         unpad: Tensor::from_data(TensorData::new(unpad, [tokens]), device),
         mask: Tensor::from_data(TensorData::new(mask, [rows, len]), device),
-        lengths: Tensor::from_data(
-            TensorData::new(lengths.iter().map(|&l| l as f32).collect(), [rows, 1]),
-            device,
-        ),
+        lengths: Tensor::from_data(TensorData::new(lengths.iter().map(|&l| l as f32).collect(), [rows, 1]), device),
     });
     block
 }

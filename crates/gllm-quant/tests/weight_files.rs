@@ -10,9 +10,10 @@ use safetensors::tensor::TensorView;
 
 fn write(path: &Path, tensors: &[(&str, &[usize], &[f32])]) {
     let bytes: Vec<Vec<u8>> = tensors.iter().map(|t| t.2.iter().flat_map(|x| x.to_le_bytes()).collect()).collect();
-    let views = tensors.iter().zip(&bytes).map(|(t, bytes)| {
-        (t.0, TensorView::new(Dtype::F32, t.1.to_vec(), bytes).expect("a valid tensor"))
-    });
+    let views = tensors
+        .iter()
+        .zip(&bytes)
+        .map(|(t, bytes)| (t.0, TensorView::new(Dtype::F32, t.1.to_vec(), bytes).expect("a valid tensor")));
     fs::write(path, safetensors::serialize(views, None).expect("serializable")).expect("writable");
 }
 
@@ -180,7 +181,9 @@ fn a_header_longer_than_the_file_is_refused_without_reserving_it() {
 
 #[test]
 fn headers_that_are_not_json_objects_are_refused() {
-    for header in ["", "[]", "{\"a\":1}", "\u{0}\u{0}", "{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}"] {
+    for header in
+        ["", "[]", "{\"a\":1}", "\u{0}\u{0}", "{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}"]
+    {
         corrupt_reason(raw(header, 4).path());
     }
 }

@@ -74,7 +74,7 @@ pub(super) fn scan(path: &Path, dimensions: usize) -> Result<Done, Failure> {
         Ok((found, bytes))
     };
     let (found, bytes) = read().map_err(|error| Error::io("cannot read", path, &error))?;
-    if found.len() < HEADER && header(0, dimensions).starts_with(&found) {
+    if found.len() < HEADER && (found.starts_with(&PREFIX) || PREFIX.starts_with(&found)) {
         return Ok(Done::default());
     }
     if rows_in(&found).is_none_or(|rows| header(rows, dimensions) != found) {

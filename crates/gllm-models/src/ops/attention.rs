@@ -12,13 +12,7 @@ use crate::Sequences;
 ///
 /// # Shapes
 /// - `q`, `k`, `v`: `[tokens, n_heads * head_dim]`, returns the same
-pub(crate) fn attention(
-    q: Tensor<2>,
-    k: Tensor<2>,
-    v: Tensor<2>,
-    n_heads: usize,
-    sequences: &Sequences,
-) -> Tensor<2> {
+pub(crate) fn attention(q: Tensor<2>, k: Tensor<2>, v: Tensor<2>, n_heads: usize, sequences: &Sequences) -> Tensor<2> {
     sequences.map_blocks(&[q, k, v], |block, qkv| {
         let [rows, len, hidden] = qkv[0].dims();
         let head_dim = hidden / n_heads;

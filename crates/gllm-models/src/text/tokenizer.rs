@@ -56,9 +56,8 @@ impl Tokenizer {
         if !path.is_file() {
             return Err(LoadError::new(folder, LoadProblem::MissingFile { expected: "tokenizer.json".into() }).into());
         }
-        let corrupt = |reason: String| {
-            LoadError::new(&path, LoadProblem::Corrupt { format: "tokenizer".into(), reason })
-        };
+        let corrupt =
+            |reason: String| LoadError::new(&path, LoadProblem::Corrupt { format: "tokenizer".into(), reason });
         let mut inner = tokenizers::Tokenizer::from_file(&path).map_err(|e| corrupt(e.to_string()))?;
         let config: TokenizerConfig = read_json(&folder.join("tokenizer_config.json"))?.unwrap_or_default();
         let sentence: SentenceBertConfig = read_json(&folder.join("sentence_bert_config.json"))?.unwrap_or_default();

@@ -1,0 +1,160 @@
+//! Runs the binary in a home of its own, and reads what it wrote.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A model of 48 dimensions and 64 tokens, with what sentence-transformers makes of a few texts.
+pub(crate) const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/bert/mean");
+
+/// Length of the model's vectors.
+pub(crate) const DIMENSIONS: usize = 48;
+
+/// Largest difference from the golden vectors.
+const TOLERANCE: f32 = 2e-5;
+
+/// A folder for `GLLM_HOME` and for files.
+pub(crate) struct Home(TempDir);
+
+/// How a run ended.
+pub(crate) struct Run {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
+}
+
+impl Home {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, content).expect("a file");
+        path
+    }
+
+    /// The binary, out of reach of the environment's settings and of the network.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gllm"));
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        for name in ["HF_ENDPOINT", "HF_HOME", "HF_TOKEN", "HF_TOKEN_PATH", "GLLM_LOG", "RUST_LOG"] {
+            command.env_remove(name);
+        }
+        command.env("GLLM_HOME", self.0.path()).env("HF_HUB_OFFLINE", "1");
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Run {
+        finish(&mut self.command(args))
+    }
+
+    /// `gllm embed` with the tiny model.
+    pub(crate) fn embed(&self, args: &[&str]) -> Run {
+        self.run(&embed_args(args))
+    }
+
+    /// The same, with texts on standard input.
+    pub(crate) fn embed_piped(&self, args: &[&str], input: Vec<u8>) -> Run {
+        let mut child = self.command(&embed_args(args)).stdin(Stdio::piped()).spawn().expect("gllm starts");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        let writer = thread::spawn(move || stdin.write_all(&input));
+        let run = Run::of(child.wait_with_output().expect("gllm ends"));
+        // It fails if the program ended before it had read all, which is for the test to judge.
+        let _ = writer.join().expect("no panic");
+        run
+    }
+}
+
+impl Run {
+    fn of(output: Output) -> Self {
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        Self { code: output.status.code(), stdout: output.stdout, stderr }
+    }
+
+    /// The standard output of a run that went well.
+    pub(crate) fn text(&self) -> &str {
+        assert_eq!(self.code, Some(0), "{}", self.stderr);
+        std::str::from_utf8(&self.stdout).expect("UTF-8")
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(self.text()).expect("JSON")
+    }
+
+    /// The message of a run that failed with this code: said once, in words.
+    pub(crate) fn error(&self, code: i32) -> &str {
+        assert_eq!(self.code, Some(code), "{}", self.stderr);
+        assert_eq!(self.stderr.matches("error: ").count(), 1, "{}", self.stderr);
+        assert!(!self.stderr.contains("panicked") && !self.stderr.contains(" { "), "{}", self.stderr);
+        &self.stderr
+    }
+}
+
+pub(crate) fn embed_args<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    [&["embed", "--model", MODEL, "--device", "cpu"], args].concat()
+}
+
+pub(crate) fn finish(command: &mut Command) -> Run {
+    Run::of(command.output().expect("gllm runs"))
+}
+
+/// A path as an argument.
+pub(crate) fn arg(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}
+
+/// The golden texts.
+pub(crate) fn golden_texts() -> Vec<String> {
+    let bytes = fs::read(Path::new(MODEL).join("../texts.json")).expect("the golden texts");
+    serde_json::from_slice(&bytes).expect("a list of texts")
+}
+
+/// The golden texts, one a line.
+pub(crate) fn golden_lines() -> Vec<u8> {
+    golden_texts().iter().flat_map(|text| [text.as_bytes(), b"\n"].concat()).collect()
+}
+
+/// `count` different lines.
+pub(crate) fn many_lines(count: usize) -> Vec<u8> {
+    (0..count).flat_map(|n| format!("the {n} of {} and {}\n", n % 7, "more ".repeat(n % 5)).into_bytes()).collect()
+}
+
+/// Holds vectors against the golden ones.
+pub(crate) fn assert_golden(vectors: &[Vec<f32>]) {
+    let expected = read_npy(&Path::new(MODEL).join("expected.npy"));
+    assert_eq!(vectors.len(), expected.len());
+    for (row, (vector, expected)) in vectors.iter().zip(&expected).enumerate() {
+        assert_eq!(vector.len(), expected.len());
+        let worst = vector.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst <= TOLERANCE, "row {row} is off by {worst}");
+    }
+}
+
+/// The rows of a float32 array.
+pub(crate) fn read_npy(path: &Path) -> Vec<Vec<f32>> {
+    let bytes = fs::read(path).expect("an array");
+    assert!(bytes.starts_with(b"\x93NUMPY\x01\x00"), "version 1.0");
+    let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    let header = std::str::from_utf8(&bytes[10..start]).expect("ASCII");
+    assert_eq!(start % 64, 0, "aligned");
+    let numbers: Vec<f32> = bytes[start..].as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    let rows: Vec<_> = numbers.chunks_exact(DIMENSIONS).map(<[f32]>::to_vec).collect();
+    let shape = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {DIMENSIONS}), }}", rows.len());
+    assert_eq!(header.trim_end(), shape);
+    rows
+}
+
+/// The vector in `{"embedding": […]}`.
+pub(crate) fn vector(item: &Value) -> Vec<f32> {
+    serde_json::from_value(item["embedding"].clone()).expect("a vector")
+}
