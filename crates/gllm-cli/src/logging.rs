@@ -11,11 +11,14 @@ use crate::exit::Failure;
 /// Variables that hold a filter, the first that is set wins.
 const VARIABLES: [&str; 2] = ["GLLM_LOG", "RUST_LOG"];
 
+/// Warnings, but for those that commands say themselves: cut texts, and the fall-back of a download.
+const DEFAULT: &str = "warn,gllm_models::embedding_engine=error,gllm_hub::package=error";
+
 /// Starts logging. `-v` and `-q` win over the variables.
 pub(crate) fn start(verbose: u8, quiet: bool) -> Result<(), Failure> {
     let filter = match (quiet, verbose) {
         (true, _) => EnvFilter::new("error"),
-        (false, 0) => from_env()?.unwrap_or_else(|| EnvFilter::new("warn")),
+        (false, 0) => from_env()?.unwrap_or_else(|| EnvFilter::new(DEFAULT)),
         (false, 1) => EnvFilter::new("warn,gllm=info"),
         (false, _) => EnvFilter::new("info,gllm=debug"),
     };

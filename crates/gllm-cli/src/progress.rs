@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use gllm::hub::Progress;
-use indicatif::{DecimalBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{DecimalBytes, HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::console::Console;
 use crate::input::Input;
@@ -66,23 +66,24 @@ pub(crate) struct TextBar {
     bar: ProgressBar,
     started: Option<Instant>,
     texts: usize,
+    skipped_bytes: u64,
 }
 
 impl TextBar {
     /// A bar over the input's bytes, or a spinner where they aren't known; nothing for an input that is soon done.
     pub(crate) fn new(input: &Input, console: Console) -> Self {
         let bar = if console.draws_bars() && !input.is_small() {
-            drawn(input.total_bytes(), "{bar:30} {percent}% {msg}, {eta} to go", "{spinner} {msg}")
+            drawn(input.total_bytes(), "{bar:30} {percent}% {msg}", "{spinner} {msg}")
         } else {
             ProgressBar::hidden()
         };
-        Self { bar, started: None, texts: 0 }
+        Self { bar, started: None, texts: 0, skipped_bytes: 0 }
     }
 
     /// Texts up to this byte were done by an earlier run.
     pub(crate) fn skip(&mut self, bytes: u64) {
+        self.skipped_bytes = bytes;
         self.bar.set_position(bytes);
-        self.bar.reset_eta();
     }
 
     /// The next texts are about to be computed.
@@ -93,9 +94,14 @@ impl TextBar {
     /// `texts` more are done, up to this byte of the input.
     pub(crate) fn advance(&mut self, texts: usize, bytes: u64) {
         self.texts += texts;
-        let seconds = self.started.map_or(0.0, |started| started.elapsed().as_secs_f64());
-        let rate = self.texts as f64 / seconds.max(1e-3);
-        self.bar.set_message(format!("{} texts, {rate:.0} texts/s", HumanCount(self.texts as u64)));
+        let seconds = self.started.map_or(0.0, |started| started.elapsed().as_secs_f64()).max(1e-3);
+        let left = self.bar.length().map_or_else(String::new, |total| {
+            let per_byte = seconds / bytes.saturating_sub(self.skipped_bytes).max(1) as f64;
+            let left = Duration::try_from_secs_f64(total.saturating_sub(bytes) as f64 * per_byte);
+            format!(", {:#} left", HumanDuration(left.unwrap_or_default()))
+        });
+        let (count, rate) = (HumanCount(self.texts as u64), self.texts as f64 / seconds);
+        self.bar.set_message(format!("{count} texts, {rate:.0} texts/s{left}"));
         self.bar.set_position(bytes);
     }
 }

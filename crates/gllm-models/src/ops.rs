@@ -7,6 +7,8 @@
 mod activation;
 mod add_norm;
 mod attention;
+#[cfg(feature = "cpu")]
+mod cpu;
 mod linear;
 mod pooling;
 

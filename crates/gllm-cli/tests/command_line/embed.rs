@@ -7,7 +7,8 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    DIMENSIONS, Home, MODEL, arg, assert_golden, embed_args, golden_lines, golden_texts, many_lines, read_npy, vector,
+    DIMENSIONS, Home, MAX_LENGTH, MODEL, arg, assert_golden, embed_args, golden_lines, golden_texts, many_lines,
+    read_npy, vector,
 };
 
 fn jsonl_rows(text: &str) -> Vec<Value> {
@@ -32,7 +33,7 @@ fn json_is_the_openai_answer_with_golden_vectors() {
 
     // The last golden text is longer than the model reads.
     assert_eq!(answer["truncated"][0]["index"], 11);
-    assert_eq!(answer["truncated"][0]["kept"], 64);
+    assert_eq!(answer["truncated"][0]["kept"], MAX_LENGTH);
     assert!(run.stderr.starts_with("warning: text 12 was cut from "), "{}", run.stderr);
     let short = home.embed(&["--json", "a"]);
     assert!(short.json().get("truncated").is_none());
@@ -112,7 +113,7 @@ fn options_reach_the_model() {
     assert!(home.embed(&["--prompt-name", "no-such-prompt", "a"]).error(2).contains("no-such-prompt"));
     let run = home.embed_piped(&["--on-long", "error"], [many_lines(600), b"the ".repeat(100)].concat());
     assert!(
-        run.error(1).starts_with("error: line 601 of standard input has 102 tokens, the limit is 64"),
+        run.error(1).starts_with("error: line 601 of standard input has 102 tokens, the limit is 48"),
         "{}",
         run.stderr
     );
@@ -144,7 +145,7 @@ fn text_of_ten_megabytes_is_cut_and_reported() {
     let input = home.write("texts", [b"the man ".repeat(10 << 17), b"\nlast\n".to_vec()].concat());
     let run = home.embed(&["--format", "text", "--input", arg(&input)]);
     assert_eq!(run.text().lines().count(), 2);
-    assert!(run.stderr.starts_with("warning: line 1 of `") && run.stderr.contains(" to 64 tokens"), "{}", run.stderr);
+    assert!(run.stderr.starts_with("warning: line 1 of `") && run.stderr.contains(" to 48 tokens"), "{}", run.stderr);
     let quiet = home.embed(&["--quiet", "--format", "text", &"the ".repeat(100)]);
     assert_eq!((quiet.text().lines().count(), quiet.stderr.as_str()), (1, ""));
 }

@@ -9,8 +9,11 @@ use std::thread;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A model of 48 dimensions and 64 tokens, with what sentence-transformers makes of a few texts.
+/// A model of 48 dimensions and 48 tokens, with what sentence-transformers makes of a few texts.
 pub(crate) const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/bert/mean");
+
+/// Longest input of the model in tokens.
+pub(crate) const MAX_LENGTH: usize = 48;
 
 /// Length of the model's vectors.
 pub(crate) const DIMENSIONS: usize = 48;
@@ -51,6 +54,8 @@ impl Home {
             command.env_remove(name);
         }
         command.env("GLLM_HOME", self.0.path()).env("HF_HUB_OFFLINE", "1");
+        // Some GPU drivers complain on standard error without it.
+        command.env("XDG_RUNTIME_DIR", self.0.path());
         command
     }
 

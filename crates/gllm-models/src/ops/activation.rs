@@ -3,6 +3,9 @@
 use burn::tensor::Tensor;
 use burn::tensor::activation as composed;
 
+#[cfg(feature = "cpu")]
+use super::cpu;
+
 /// An element-wise non-linearity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -51,6 +54,8 @@ impl Activation {
 /// - `x`: `[tokens, width]`, returns the same
 pub(crate) fn activate(x: Tensor<2>, activation: Activation) -> Tensor<2> {
     match activation {
+        #[cfg(feature = "cpu")]
+        Activation::Gelu if cpu::runs_here(&x.device()) => cpu::gelu_erf(x),
         Activation::Gelu => composed::gelu(x),
         Activation::GeluTanh => composed::gelu_approximate(x),
         Activation::Relu => composed::relu(x),
