@@ -26,7 +26,7 @@ pub struct EmbedderHandle {
 
 impl EmbedderHandle {
     /// Starts a thread that loads a model and then answers requests. `ready` gets what `load` returns beside
-    /// the model, or why it failed; then the thread has ended and requests are refused.
+    /// the model, or why it failed; then requests are answered with [`InferenceError::Stopped`].
     ///
     /// # Errors
     /// [`Error::Io`] if the system has no thread to give.
@@ -40,7 +40,14 @@ impl EmbedderHandle {
                 ready(Ok(loaded));
                 serve(&engine, &requests);
             }
-            Err(error) => ready(Err(error)),
+            Err(error) => {
+                let reason = format!("it failed to load: {error}");
+                ready(Err(error));
+                // A request may be on its way, and every request gets an answer.
+                for Request { respond, .. } in &requests {
+                    respond(Err(stopped(&reason)));
+                }
+            }
         };
         thread::Builder::new().name("gllm-embedder".into()).spawn(body)?;
         Ok(Self { inbox })
@@ -56,10 +63,13 @@ impl EmbedderHandle {
     ) {
         let request = Request { texts, options, respond: Box::new(respond) };
         if let Err(refused) = self.inbox.send(request) {
-            let reason = "it failed to load, or was stopped".into();
-            (refused.into_inner().respond)(Err(InferenceError::Stopped { reason }.into()));
+            (refused.into_inner().respond)(Err(stopped("it can't be reached")));
         }
     }
+}
+
+fn stopped(reason: &str) -> Error {
+    InferenceError::Stopped { reason: reason.into() }.into()
 }
 
 fn serve(engine: &EmbeddingEngine, requests: &Receiver<Request>) {
