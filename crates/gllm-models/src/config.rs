@@ -115,10 +115,10 @@ impl BertConfig {
         let path = folder.join("config.json");
         let missing = || LoadError::new(folder, LoadProblem::MissingFile { expected: "config.json".into() });
         let file: BertFile = read_json(&path)?.ok_or_else(missing)?;
-        Self::check(file).map_err(|problem| LoadError::new(path, problem).into())
+        Self::check(&file).map_err(|problem| LoadError::new(path, problem).into())
     }
 
-    fn check(file: BertFile) -> std::result::Result<Self, LoadProblem> {
+    fn check(file: &BertFile) -> std::result::Result<Self, LoadProblem> {
         let field = |field: &str, expected: &str, found: &dyn ToString| LoadProblem::Field {
             field: field.into(),
             expected: expected.into(),

@@ -56,8 +56,10 @@ fn cpu() -> Result<OpenDevice> {
 fn gpu(index: usize) -> Result<OpenDevice> {
     use burn::tensor::{DeviceKind, DeviceType};
 
+    type Kind = (&'static str, fn(usize) -> DeviceKind);
+
     let adapters = BurnDevice::enumerate(DeviceType::Wgpu).into_vec();
-    let kinds: [(&str, fn(usize) -> DeviceKind); 3] = [
+    let kinds: [Kind; 3] = [
         ("discrete", DeviceKind::DiscreteGpu),
         ("integrated", DeviceKind::IntegratedGpu),
         ("virtual", DeviceKind::VirtualGpu),

@@ -220,7 +220,7 @@ impl EmbeddingEngine {
     /// One vector for each sequence of the batch.
     fn forward(&self, batch: &[&Tokens], prompt_tokens: usize) -> Result<Vec<Vec<f32>>> {
         let (hidden, sequences) = self.encoder.forward(batch);
-        let pooled = self.pipeline.forward(hidden, &sequences, prompt_tokens);
+        let pooled = self.pipeline.forward(&hidden, &sequences, prompt_tokens);
         let failed = |e: TensorReadError| InferenceError::Device { reason: e.to_string() };
         let values = pooled.try_into_vec_as::<f32>().map_err(failed)?;
         Ok(values.chunks_exact(self.dimensions()).map(<[f32]>::to_vec).collect())
@@ -231,6 +231,8 @@ impl EmbeddingEngine {
 fn cut(mut vector: Vec<f32>, kept: usize) -> Vec<f32> {
     vector.truncate(kept);
     let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-12);
-    vector.iter_mut().for_each(|x| *x /= norm);
+    for x in &mut vector {
+        *x /= norm;
+    }
     vector
 }

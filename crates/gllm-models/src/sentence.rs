@@ -57,7 +57,7 @@ pub struct SentencePipeline {
 
 #[derive(Debug)]
 enum Module {
-    Dense(Linear, Activation),
+    Dense(Box<Linear>, Activation),
     Normalize,
 }
 
@@ -171,7 +171,8 @@ impl SentencePipeline {
                 ("lasttoken", file.pooling_mode_lasttoken),
             ]
             .into_iter()
-            .filter_map(|(name, on)| on.then(|| name.to_owned()))
+            .filter(|(_, on)| *on)
+            .map(|(name, _)| name.to_owned())
             .collect(),
         };
         if names.is_empty() {
@@ -221,7 +222,7 @@ impl SentencePipeline {
         let linear = Weights::read(&WeightFiles::open(folder)?, device, |weights| {
             Linear::load_with_bias(&weights.enter("linear"), file.in_features, file.out_features, file.bias)
         })?;
-        self.modules.push(Module::Dense(linear, activation));
+        self.modules.push(Module::Dense(Box::new(linear), activation));
         self.dimensions = file.out_features;
         Ok(())
     }
@@ -238,12 +239,12 @@ impl SentencePipeline {
     /// - `hidden`: `[tokens, hidden]`
     /// - returns `[sequences, dimensions]`
     #[must_use]
-    pub fn forward(&self, hidden: Tensor<2>, sequences: &Sequences, prompt_tokens: usize) -> Tensor<2> {
+    pub fn forward(&self, hidden: &Tensor<2>, sequences: &Sequences, prompt_tokens: usize) -> Tensor<2> {
         if prompt_tokens > 0 && !self.include_prompt {
-            let (hidden, sequences) = without_prompt(&hidden, sequences, prompt_tokens);
+            let (hidden, sequences) = without_prompt(hidden, sequences, prompt_tokens);
             self.reduce(&hidden, &sequences)
         } else {
-            self.reduce(&hidden, sequences)
+            self.reduce(hidden, sequences)
         }
     }
 

@@ -126,13 +126,13 @@ impl Block {
         };
         rows / divisor(lengths)
     }
+}
 
-    /// The last token of each sequence: `[rows, len, hidden]` to `[rows, hidden]`.
-    pub(crate) fn last_tokens(&self, block: Tensor<3>) -> Tensor<2> {
-        // Padding repeats the last token, so the last place holds it in every row.
-        let [rows, len, hidden] = block.dims();
-        block.slice([0..rows, len - 1..len, 0..hidden]).reshape([rows, hidden])
-    }
+/// The last token of each sequence of a block: `[rows, len, hidden]` to `[rows, hidden]`.
+pub(crate) fn last_tokens(block: Tensor<3>) -> Tensor<2> {
+    // Padding repeats the last token, so the last place holds it in every row.
+    let [rows, len, hidden] = block.dims();
+    block.slice([0..rows, len - 1..len, 0..hidden]).reshape([rows, hidden])
 }
 
 /// One block for each run of equal lengths.

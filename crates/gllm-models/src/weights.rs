@@ -54,9 +54,7 @@ impl<'a> Weights<'a> {
     pub fn tensor<const D: usize>(&self, name: &str, shape: [usize; D]) -> Result<Tensor<D>> {
         let (raw, path) = self.raw(name, &shape)?;
         let bytes = match raw.dtype {
-            DType::F32 if raw.bytes.as_ptr().cast::<f32>().is_aligned() && cfg!(target_endian = "little") => {
-                Bytes::from_shared(raw.bytes, AllocationProperty::Other)
-            }
+            DType::F32 if is_native_f32(&raw.bytes) => Bytes::from_shared(raw.bytes, AllocationProperty::Other),
             dtype => Bytes::from_elems(dtype.to_f32(&raw.bytes).ok_or_else(|| self.not_a_float(name, dtype, path))?),
         };
         let data = TensorData::from_bytes(bytes, Shape::new(shape), BurnDType::F32);
@@ -103,4 +101,9 @@ impl<'a> Weights<'a> {
     fn full_name(&self, name: &str) -> String {
         if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) }
     }
+}
+
+/// Whether these little-endian elements can be computed with where they are.
+fn is_native_f32(bytes: &[u8]) -> bool {
+    cfg!(target_endian = "little") && bytes.as_ptr().addr().is_multiple_of(align_of::<f32>())
 }

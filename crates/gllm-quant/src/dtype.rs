@@ -98,7 +98,8 @@ mod tests {
             let bytes = bits.to_le_bytes();
             let same = |dtype: DType, expected: f32| {
                 let found = dtype.to_f32(&bytes).expect("a float type")[0];
-                assert!(found == expected || (found.is_nan() && expected.is_nan()), "{dtype} {bits:#x}");
+                let same = found.to_bits() == expected.to_bits() || (found.is_nan() && expected.is_nan());
+                assert!(same, "{dtype} {bits:#x}");
             };
             same(DType::F16, f16::from_bits(bits).to_f32());
             same(DType::BF16, f32::from_bits(u32::from(bits) << 16));

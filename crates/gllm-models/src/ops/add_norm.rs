@@ -1,6 +1,6 @@
 //! Layer normalisation, alone and behind a residual: `y = norm(x + residual)`.
 //!
-//! Source: <https://arxiv.org/abs/1607.06450>, eq. 4, with the biased variance, as in PyTorch.
+//! Source: <https://arxiv.org/abs/1607.06450>, eq. 4, with the biased variance, as in torch.
 
 use burn::tensor::Tensor;
 use burn::tensor::module;

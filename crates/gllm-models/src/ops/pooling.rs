@@ -4,6 +4,7 @@
 
 use burn::tensor::Tensor;
 
+use crate::sequences::last_tokens;
 use crate::{PoolingMode, Sequences};
 
 /// # Shapes
@@ -19,7 +20,7 @@ pub(crate) fn pool(hidden: &Tensor<2>, mode: PoolingMode, sequences: &Sequences)
         let sum = |tokens| masked(tokens, 0.0).sum_dim(1).reshape([rows, width]);
         match mode {
             PoolingMode::Cls => tokens.slice([0..rows, 0..1, 0..width]).reshape([rows, width]),
-            PoolingMode::LastToken => block.last_tokens(tokens),
+            PoolingMode::LastToken => last_tokens(tokens),
             PoolingMode::Max => masked(tokens, f32::NEG_INFINITY).max_dim(1).reshape([rows, width]),
             PoolingMode::Mean => block.divide_by_length(sum(tokens), |length| length),
             PoolingMode::MeanSqrtLen => block.divide_by_length(sum(tokens), Tensor::sqrt),

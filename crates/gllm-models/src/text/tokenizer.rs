@@ -69,13 +69,13 @@ impl Tokenizer {
         };
         // Cutting is done in `encode`, which knows the limit in force and counts what was cut.
         inner.with_truncation(None).map_err(|e| corrupt(e.to_string()))?.with_padding(None);
-        let unlimited = 1e12;
-        let tokenizer_limit = config.model_max_length.filter(|limit| (1.0..unlimited).contains(limit));
+        #[expect(clippy::cast_sign_loss, reason = "within 1 to 1e12")]
+        let tokenizer_limit = config.model_max_length.filter(|max| (1.0..1e12).contains(max)).map(|max| max as usize);
         Ok(Self {
             inner,
             direction,
             lowercase: sentence.do_lower_case,
-            max_length: sentence.max_seq_length.or(tokenizer_limit.map(|limit| limit as usize)),
+            max_length: sentence.max_seq_length.or(tokenizer_limit),
         })
     }
 
