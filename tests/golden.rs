@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use gllm_models::{EmbedOptions, EmbeddingEngine};
-use gllm_tests::{golden, max_abs_difference, read_npy, read_texts};
+use gllm_tests::{embed, golden, max_abs_difference, read_npy, read_texts};
 
 const CASES: [&str; 17] = [
     "bf16",
@@ -26,11 +26,6 @@ const CASES: [&str; 17] = [
 
 fn load(case: &str, device: &Device) -> EmbeddingEngine {
     EmbeddingEngine::load(&golden().join("bert").join(case), device).unwrap_or_else(|e| panic!("{case}: {e}"))
-}
-
-fn embed<T: AsRef<str> + Sync>(engine: &EmbeddingEngine, texts: &[T], options: &EmbedOptions) -> Vec<Vec<f32>> {
-    let response = engine.embed(texts, options).unwrap_or_else(|e| panic!("{e}"));
-    response.embeddings.into_iter().map(|e| e.embedding).collect()
 }
 
 fn texts() -> Vec<String> {

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use gllm::{Client, ClientConfig, Truncated, Truncation};
 use gllm_models::text::Tokenizer;
 use gllm_models::{EmbedOptions, EmbeddingEngine};
-use gllm_tests::{golden, max_abs_difference, min_cosine, read_npy, read_texts};
+use gllm_tests::{embed, golden, max_abs_difference, min_cosine, read_npy, read_texts};
 use serde_json::Value;
 
 /// The model's folder; one download for all tests.
@@ -24,15 +24,10 @@ fn expected() -> Vec<Vec<f32>> {
     read_npy(&golden().join("minilm/embeddings.npy"))
 }
 
-fn embed<T: AsRef<str> + Sync>(engine: &EmbeddingEngine, texts: &[T]) -> Vec<Vec<f32>> {
-    let response = engine.embed(texts, &EmbedOptions::default()).unwrap_or_else(|e| panic!("{e}"));
-    response.embeddings.into_iter().map(|e| e.embedding).collect()
-}
-
 fn matches_the_reference(device: &Device) {
     let Some(folder) = folder() else { return };
     let engine = EmbeddingEngine::load(folder, device).expect("a valid model");
-    let (found, expected) = (embed(&engine, &texts()), expected());
+    let (found, expected) = (embed(&engine, &texts(), &EmbedOptions::default()), expected());
     let (cosine, difference) = (min_cosine(&found, &expected), max_abs_difference(&found, &expected));
     println!("{device:?}: {} texts, cosine {cosine:.9}, difference {difference:e}", found.len());
     assert!(found.len() >= 64 && cosine >= 0.999_999 && difference <= 2e-5, "{cosine} {difference:e}");
@@ -70,15 +65,14 @@ fn a_text_alone_equals_the_text_in_any_batch() {
     let Some(folder) = folder() else { return };
     let engine = EmbeddingEngine::load(folder, &Device::flex()).expect("a valid model");
     let texts = texts();
-    let together = embed(&engine, &texts);
-    let alone: Vec<Vec<f32>> = texts.iter().flat_map(|text| embed(&engine, &[text])).collect();
+    let options = EmbedOptions::default();
+    let together = embed(&engine, &texts, &options);
+    let alone: Vec<Vec<f32>> = texts.iter().flat_map(|text| embed(&engine, &[text], &options)).collect();
     let difference = max_abs_difference(&together, &alone);
     println!("alone and together differ by {difference:e}");
     assert!(difference <= 1e-6, "{difference:e}");
     for batch_tokens in [1, 300, 1000] {
-        let options = EmbedOptions { batch_tokens, ..Default::default() };
-        let response = engine.embed(&texts, &options).expect("embeddings");
-        let found: Vec<Vec<f32>> = response.embeddings.into_iter().map(|e| e.embedding).collect();
+        let found = embed(&engine, &texts, &EmbedOptions { batch_tokens, ..options.clone() });
         assert!(max_abs_difference(&found, &alone) <= 1e-6, "batches of {batch_tokens} tokens");
     }
 }

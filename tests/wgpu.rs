@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, DeviceKind, DeviceType};
 use gllm_models::{EmbedOptions, EmbeddingEngine, device};
-use gllm_tests::{golden, max_abs_difference, read_npy, read_texts, skip};
+use gllm_tests::{embed, golden, max_abs_difference, read_npy, read_texts, skip};
 
 /// The software adapter, where there is one.
 fn software_vulkan() -> Option<Device> {
@@ -21,8 +21,7 @@ fn small_models_match_on_software_vulkan() {
     for case in ["mean", "max-relu", "lasttoken-gelu-new", "sqrt-len", "dense"] {
         let folder = golden().join("bert").join(case);
         let engine = EmbeddingEngine::load(&folder, &device).unwrap_or_else(|e| panic!("{case}: {e}"));
-        let response = engine.embed(&texts, &EmbedOptions::default()).unwrap_or_else(|e| panic!("{case}: {e}"));
-        let found: Vec<Vec<f32>> = response.embeddings.into_iter().map(|e| e.embedding).collect();
+        let found = embed(&engine, &texts, &EmbedOptions::default());
         let difference = max_abs_difference(&found, &read_npy(&folder.join("expected.npy")));
         println!("{case}: {difference:e}");
         assert!(difference <= 1e-4, "{case}: {difference:e}");

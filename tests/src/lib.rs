@@ -3,6 +3,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use gllm_models::{EmbedOptions, EmbeddingEngine};
+
+/// The vectors of `texts`.
+///
+/// # Panics
+/// If there are none.
+pub fn embed<T: AsRef<str> + Sync>(engine: &EmbeddingEngine, texts: &[T], options: &EmbedOptions) -> Vec<Vec<f32>> {
+    let response = engine.embed(texts, options).unwrap_or_else(|e| panic!("{e}"));
+    response.embeddings.into_iter().map(|e| e.embedding).collect()
+}
+
 /// The folder of golden data.
 #[must_use]
 pub fn golden() -> PathBuf {

@@ -1,6 +1,6 @@
 //! `config.json` of transformers, as far as the encoders need it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gllm_core::{Architecture, Error, LoadError, LoadProblem, Result};
 use serde::Deserialize;
@@ -20,6 +20,15 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         .map_err(|e| LoadError::new(path, LoadProblem::Corrupt { format: "JSON".into(), reason: e.to_string() }).into())
 }
 
+/// Reads the `config.json` that `folder` must have; its path comes with it, for errors about its fields.
+pub(crate) fn require_config<T: DeserializeOwned>(folder: &Path) -> Result<(PathBuf, T)> {
+    let path = folder.join("config.json");
+    match read_json(&path)? {
+        Some(config) => Ok((path, config)),
+        None => Err(LoadError::new(folder, LoadProblem::MissingFile { expected: "config.json".into() }).into()),
+    }
+}
+
 #[derive(Deserialize)]
 struct ModelKind {
     model_type: Option<String>,
@@ -32,9 +41,7 @@ struct ModelKind {
 /// # Errors
 /// [`LoadError`] if there is no such file, or it names an architecture that isn't supported.
 pub fn read_architecture(folder: &Path) -> Result<Architecture> {
-    let path = folder.join("config.json");
-    let missing = || LoadError::new(folder, LoadProblem::MissingFile { expected: "config.json".into() });
-    let kind: ModelKind = read_json(&path)?.ok_or_else(missing)?;
+    let (path, kind): (_, ModelKind) = require_config(folder)?;
     match kind.model_type.as_deref() {
         Some("bert") => Ok(Architecture::Bert),
         other => {
@@ -112,9 +119,7 @@ impl BertConfig {
     /// # Errors
     /// [`LoadError`] that names the field which is missing, out of range or not supported.
     pub fn load(folder: &Path) -> Result<Self> {
-        let path = folder.join("config.json");
-        let missing = || LoadError::new(folder, LoadProblem::MissingFile { expected: "config.json".into() });
-        let file: BertFile = read_json(&path)?.ok_or_else(missing)?;
+        let (path, file) = require_config(folder)?;
         Self::check(&file).map_err(|problem| LoadError::new(path, problem).into())
     }
 

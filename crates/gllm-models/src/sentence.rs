@@ -11,7 +11,7 @@ use gllm_core::{LoadError, LoadProblem, Result};
 use gllm_quant::WeightFiles;
 use serde::Deserialize;
 
-use crate::config::read_json;
+use crate::config::{read_json, require_config};
 use crate::layers::Linear;
 use crate::{Activation, Sequences, Weights, ops};
 
@@ -155,9 +155,7 @@ impl SentencePipeline {
     }
 
     fn read_pooling(&mut self, folder: &Path) -> Result<()> {
-        let path = folder.join("config.json");
-        let missing = || LoadError::new(folder, LoadProblem::MissingFile { expected: "config.json".into() });
-        let file: PoolingFile = read_json(&path)?.ok_or_else(missing)?;
+        let (path, file): (_, PoolingFile) = require_config(folder)?;
         let names = match file.pooling_mode {
             Some(OneOrMany::One(name)) => vec![name],
             Some(OneOrMany::Many(names)) => names,
@@ -193,9 +191,7 @@ impl SentencePipeline {
     }
 
     fn read_dense(&mut self, folder: &Path, device: &Device) -> Result<()> {
-        let path = folder.join("config.json");
-        let missing = || LoadError::new(folder, LoadProblem::MissingFile { expected: "config.json".into() });
-        let file: DenseFile = read_json(&path)?.ok_or_else(missing)?;
+        let (path, file): (_, DenseFile) = require_config(folder)?;
         let problem = |problem| LoadError::new(&path, problem);
         if file.in_features != self.dimensions {
             let expected = format!("{}, the width of the module before", self.dimensions);
