@@ -136,7 +136,10 @@ impl EmbeddingEngine {
         for places in plan_batches(&lengths, options.batch_tokens) {
             let batch: Vec<&Tokens> = places.iter().map(|&place| &tokens[place]).collect();
             for (place, vector) in places.into_iter().zip(self.forward(&batch, prompt_tokens)?) {
-                vectors[place] = options.dimensions.map_or(vector.clone(), |kept| cut(vector, kept));
+                vectors[place] = match options.dimensions {
+                    Some(kept) => cut(vector, kept),
+                    None => vector,
+                };
             }
         }
 
