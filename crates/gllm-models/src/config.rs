@@ -40,7 +40,7 @@ struct ModelKind {
 ///
 /// # Errors
 /// [`LoadError`] if there is no such file, or it names an architecture that isn't supported.
-pub fn read_architecture(folder: &Path) -> Result<Architecture> {
+pub(crate) fn read_architecture(folder: &Path) -> Result<Architecture> {
     let (path, kind): (_, ModelKind) = require_config(folder)?;
     match kind.model_type.as_deref() {
         Some("bert") => Ok(Architecture::Bert),

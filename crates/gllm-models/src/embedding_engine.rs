@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::{Device, TensorReadError};
-use gllm_core::{Embedding, EmbeddingResponse, InferenceError, InvalidConfig, Result, Truncated, Truncation, Usage};
+use gllm_core::{
+    Architecture, Embedding, EmbeddingResponse, InferenceError, InvalidConfig, Result, Truncated, Truncation, Usage,
+};
 use gllm_quant::WeightFiles;
 use serde::Deserialize;
 
@@ -15,6 +17,7 @@ use crate::{BertEncoder, SentencePipeline, Weights};
 /// A loaded embedding model.
 #[derive(Debug)]
 pub struct EmbeddingEngine {
+    architecture: Architecture,
     tokenizer: Tokenizer,
     encoder: BertEncoder,
     pipeline: SentencePipeline,
@@ -74,7 +77,7 @@ impl EmbeddingEngine {
     /// [`gllm_core::LoadError`] that names the file and what is wrong with it.
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
         // The only architecture so far; others are refused by name.
-        read_architecture(folder)?;
+        let architecture = read_architecture(folder)?;
         let config = BertConfig::load(folder)?;
         let tokenizer = Tokenizer::load(folder)?;
         let files = WeightFiles::open(folder)?;
@@ -84,6 +87,7 @@ impl EmbeddingEngine {
             read_json(&folder.join("config_sentence_transformers.json"))?.unwrap_or_default();
         let positions = config.max_position_embeddings;
         Ok(Self {
+            architecture,
             max_length: tokenizer.max_length().map_or(positions, |limit| limit.min(positions)),
             tokenizer,
             encoder,
@@ -93,6 +97,12 @@ impl EmbeddingEngine {
             vocab_size: config.vocab_size,
             type_vocab_size: config.type_vocab_size,
         })
+    }
+
+    /// The network, as the model's `config.json` names it.
+    #[must_use]
+    pub fn architecture(&self) -> Architecture {
+        self.architecture
     }
 
     /// Length of an embedding.

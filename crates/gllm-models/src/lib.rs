@@ -20,7 +20,7 @@ mod weights;
 pub mod device;
 pub mod text;
 
-pub use config::{BertConfig, read_architecture};
+pub use config::BertConfig;
 pub use embedding_engine::{EmbedOptions, EmbeddingEngine};
 pub use encoder::BertEncoder;
 pub use ops::Activation;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use gllm_core::{LoadError, LoadProblem, ModelInfo, ModelType, Result};
 use gllm_hub::{ModelId, ModelRegistry, Progress, Settings, Store};
-use gllm_models::{EmbeddingEngine, device, read_architecture};
+use gllm_models::{EmbeddingEngine, device};
 
 use crate::ClientConfig;
 
@@ -30,7 +30,6 @@ pub(crate) fn load(model: &str, config: ClientConfig, progress: &mut dyn Progres
     // Before a download: a device that isn't there is an error at once.
     let opened = device::open(config.device)?;
     let folder = folder_of(Store::new(hub).fetch(&id, progress)?)?;
-    let architecture = read_architecture(&folder)?;
     let engine = EmbeddingEngine::load(&folder, &opened.device)?;
     let known = match &id {
         ModelId::Hub(id) => ModelRegistry::builtin().get(id.repo_id()),
@@ -44,7 +43,7 @@ pub(crate) fn load(model: &str, config: ClientConfig, progress: &mut dyn Progres
         alias,
         repo_id,
         model_type: ModelType::Embedding,
-        architecture,
+        architecture: engine.architecture(),
         dimensions: Some(engine.dimensions()),
         max_length: Some(engine.max_length()),
     };
