@@ -15,7 +15,7 @@ pub(crate) fn map(path: &Path) -> Result<Bytes> {
     let file = File::open(path).map_err(|e| Error::io("cannot open", path, &e))?;
     let length = file.metadata().map_err(|e| Error::io("cannot read", path, &e))?.len();
     if length == 0 {
-        let problem = LoadProblem::Corrupt { format: "safetensors".into(), reason: "the file is empty".into() };
+        let problem = LoadProblem::Corrupt { format: "weight".into(), reason: "it is empty".into() };
         return Err(LoadError::new(path, problem).into());
     }
     #[expect(unsafe_code, reason = "memory-mapped weights: nothing is read that isn't computed with")]

@@ -15,7 +15,6 @@ use crate::mapped;
 use crate::weight_files::RawTensor;
 
 /// A mapped safetensors file.
-#[derive(Debug)]
 pub(crate) struct SafetensorsFile {
     path: PathBuf,
     header: Metadata,
@@ -26,8 +25,12 @@ pub(crate) struct SafetensorsFile {
 impl SafetensorsFile {
     /// Maps the file at `path` and validates its header.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let bytes = mapped::map(path)?;
-        let (header_len, header) = SafeTensors::read_metadata(&bytes).map_err(|e| {
+        Self::from_bytes(path, &mapped::map(path)?)
+    }
+
+    /// As [`SafetensorsFile::open`], of a file that is mapped already.
+    pub(crate) fn from_bytes(path: &Path, bytes: &Bytes) -> Result<Self> {
+        let (header_len, header) = SafeTensors::read_metadata(bytes).map_err(|e| {
             let reason = format!("{e} ({} bytes in the file)", bytes.len());
             LoadError::new(path, LoadProblem::Corrupt { format: "safetensors".into(), reason })
         })?;

@@ -1,18 +1,26 @@
 //! The weights of one model: every tensor by name, whatever files they are spread over.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 use bytes::Bytes;
 use gllm_core::{Error, LoadError, LoadProblem, Result};
 use serde::Deserialize;
 
-use crate::DType;
+use crate::pytorch::PytorchFile;
 use crate::safetensors_file::SafetensorsFile;
+use crate::{DType, mapped};
 
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+/// What a folder may hold, the first that is there being taken: the file of all tensors, the index of its
+/// shards, and how their files are opened. Safetensors come first: where a model has both, the other one is
+/// for programs that can't read them.
+const FORMATS: [(&str, &str, OpenFile); 2] = [
+    ("model.safetensors", "model.safetensors.index.json", WeightFile::open_safetensors),
+    ("pytorch_model.bin", "pytorch_model.bin.index.json", WeightFile::open_pytorch),
+];
+
+type OpenFile = fn(&Path) -> Result<WeightFile>;
 
 /// A tensor as it lies in its file.
 #[derive(Clone, Debug)]
@@ -21,44 +29,125 @@ pub struct RawTensor {
     pub shape: Vec<usize>,
     /// Element type.
     pub dtype: DType,
-    /// The elements, row-major, little-endian: a slice of the file's mapping.
+    /// The elements, row-major, little-endian: a slice of the file's mapping, at any alignment; a copy
+    /// only of a tensor that a PyTorch checkpoint doesn't store in this order.
     pub bytes: Bytes,
 }
 
 /// The weight files of a model, mapped, and an index over their tensors.
-#[derive(Debug)]
 pub struct WeightFiles {
     folder: PathBuf,
-    files: Vec<SafetensorsFile>,
+    files: Vec<WeightFile>,
     /// Tensor name → place in `files`.
     tensors: BTreeMap<String, usize>,
 }
 
-/// `model.safetensors.index.json`.
+/// A mapped file of a format.
+enum WeightFile {
+    Safetensors(SafetensorsFile),
+    Pytorch(PytorchFile),
+}
+
+impl WeightFile {
+    fn open_safetensors(path: &Path) -> Result<Self> {
+        SafetensorsFile::open(path).map(Self::Safetensors)
+    }
+
+    fn open_pytorch(path: &Path) -> Result<Self> {
+        PytorchFile::open(path).map(Self::Pytorch)
+    }
+
+    /// Opens the file by what it contains.
+    fn open(path: &Path) -> Result<Self> {
+        let bytes = mapped::map(path)?;
+        // Behind the 8 bytes of its length, a safetensors header starts with a brace. There, an archive has
+        // the method of its first entry, and a pickle a part of PyTorch's magic number.
+        if bytes.get(8) == Some(&b'{') {
+            SafetensorsFile::from_bytes(path, &bytes).map(Self::Safetensors)
+        } else {
+            PytorchFile::from_bytes(path, bytes).map(Self::Pytorch)
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Safetensors(file) => file.path(),
+            Self::Pytorch(file) => file.path(),
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        match self {
+            Self::Safetensors(file) => file.names(),
+            Self::Pytorch(file) => file.names(),
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<RawTensor> {
+        match self {
+            Self::Safetensors(file) => file.get(name),
+            Self::Pytorch(file) => file.get(name),
+        }
+    }
+}
+
+/// `model.safetensors.index.json` or `pytorch_model.bin.index.json`.
 #[derive(Deserialize)]
 struct ShardIndex {
     weight_map: BTreeMap<String, String>,
 }
 
+// Derived, it would print the files' content.
+impl fmt::Debug for WeightFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let files: Vec<_> = self.files.iter().map(WeightFile::path).collect();
+        f.debug_struct("WeightFiles")
+            .field("files", &files)
+            .field("tensors", &self.tensors.len())
+            .finish_non_exhaustive()
+    }
+}
+
 impl WeightFiles {
-    /// Opens `model.safetensors` in `folder`, or the shards that `model.safetensors.index.json` lists.
+    /// Opens `model.safetensors` in `folder`, or the shards that `model.safetensors.index.json` lists; in a
+    /// folder with neither, `pytorch_model.bin`, or the shards that `pytorch_model.bin.index.json` lists.
     ///
     /// # Errors
-    /// [`LoadError`] for a folder with neither, a corrupt file, an index that names a file outside the
-    /// folder or a tensor that its shard doesn't hold.
+    /// [`LoadError`] for a folder with none of them, a corrupt file, a pickle that is more than a state dict,
+    /// an index that names a file outside the folder or a tensor that its shard doesn't hold.
     pub fn open(folder: &Path) -> Result<Self> {
-        if folder.join(SINGLE).is_file() {
-            return Self::from_files(folder, vec![SafetensorsFile::open(&folder.join(SINGLE))?]);
+        for (single, index, open) in FORMATS {
+            if folder.join(single).is_file() {
+                return Self::from_files(folder, vec![open(&folder.join(single))?]);
+            }
+            if folder.join(index).is_file() {
+                return Self::open_sharded(folder, &folder.join(index), open);
+            }
         }
-        let index_path = folder.join(INDEX);
-        if index_path.is_file() {
-            return Self::open_sharded(folder, &index_path);
-        }
-        let problem = LoadProblem::MissingFile { expected: format!("{SINGLE} or {INDEX}") };
-        Err(LoadError::new(folder, problem).into())
+        let names: Vec<_> = FORMATS.iter().flat_map(|(single, index, _)| [*single, *index]).collect();
+        Err(LoadError::new(folder, LoadProblem::MissingFile { expected: names.join(" or ") }).into())
     }
 
-    fn open_sharded(folder: &Path, index_path: &Path) -> Result<Self> {
+    /// Opens the one file at `path`, whatever its name is: safetensors or a PyTorch checkpoint, by content.
+    ///
+    /// ```no_run
+    /// # fn main() -> gllm_core::Result<()> {
+    /// use gllm_quant::WeightFiles;
+    /// let files = WeightFiles::open_file("bge-m3/sparse_linear.pt".as_ref())?;
+    /// let (weight, _) = files.get("weight").expect("a linear layer");
+    /// assert_eq!(weight.shape, [1, 1024]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Io`] if there is no such file, otherwise as [`WeightFiles::open`].
+    pub fn open_file(path: &Path) -> Result<Self> {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Self::from_files(folder, vec![WeightFile::open(path)?])
+    }
+
+    fn open_sharded(folder: &Path, index_path: &Path, open: OpenFile) -> Result<Self> {
         let corrupt = |reason: String| {
             Error::from(LoadError::new(index_path, LoadProblem::Corrupt { format: "shard index".into(), reason }))
         };
@@ -73,24 +162,25 @@ impl WeightFiles {
             }
             if !places.contains_key(shard) {
                 places.insert(shard.clone(), files.len());
-                files.push(SafetensorsFile::open(&folder.join(shard))?);
+                files.push(open(&folder.join(shard))?);
             }
         }
+        let names: Vec<BTreeSet<String>> = files.iter().map(|file| file.names().into_iter().collect()).collect();
         for (tensor, shard) in &index.weight_map {
-            if files[places[shard]].get(tensor).is_none() {
+            if !names[places[shard]].contains(tensor) {
                 return Err(corrupt(format!("tensor `{tensor}` is not in `{shard}`")));
             }
         }
         Self::from_files(folder, files)
     }
 
-    fn from_files(folder: &Path, files: Vec<SafetensorsFile>) -> Result<Self> {
+    fn from_files(folder: &Path, files: Vec<WeightFile>) -> Result<Self> {
         let mut tensors = BTreeMap::new();
         for (place, file) in files.iter().enumerate() {
             for name in file.names() {
                 if let Some(other) = tensors.insert(name.clone(), place) {
                     let reason = format!("tensor `{name}` is also in `{}`", files[other].path().display());
-                    let problem = LoadProblem::Corrupt { format: "safetensors".into(), reason };
+                    let problem = LoadProblem::Corrupt { format: "weight".into(), reason };
                     return Err(LoadError::new(file.path(), problem).into());
                 }
             }
@@ -107,6 +197,12 @@ impl WeightFiles {
     /// The names of all tensors, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
+    }
+
+    /// Whether there is a tensor called `name`; unlike [`WeightFiles::get`], never copies it.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
     }
 
     /// The tensor called `name`, and the file it is in.
