@@ -1,18 +1,7 @@
 //! The GPU path on software Vulkan (lavapipe): a few small models, few shapes.
 
-use burn::tensor::{Device, DeviceKind, DeviceType};
 use gllm_models::{EmbedOptions, EmbeddingEngine, device};
-use gllm_tests::{embed, golden, max_abs_difference, read_npy, read_texts, skip};
-
-/// The software adapter, where there is one.
-fn software_vulkan() -> Option<Device> {
-    let device = Device::wgpu(DeviceKind::Cpu);
-    let there = Device::enumerate(DeviceType::Wgpu).into_vec().contains(&device);
-    if !there {
-        skip("no software Vulkan (Debian: mesa-vulkan-drivers and libvulkan1)");
-    }
-    there.then_some(device)
-}
+use gllm_tests::{embed, golden, max_abs_difference, read_npy, read_texts, software_vulkan};
 
 #[test]
 fn small_models_match_on_software_vulkan() {

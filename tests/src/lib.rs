@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::{Device, DeviceKind, DeviceType};
 use gllm_models::{EmbedOptions, EmbeddingEngine};
 
 /// The vectors of `texts`.
@@ -78,6 +79,20 @@ pub fn min_cosine(a: &[Vec<f32>], b: &[Vec<f32>]) -> f64 {
 #[must_use]
 pub fn is_ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
+}
+
+/// The software adapter of Vulkan; `None`, said on stderr, where there is none.
+///
+/// # Panics
+/// In continuous integration, if there is none.
+#[must_use]
+pub fn software_vulkan() -> Option<Device> {
+    let device = Device::wgpu(DeviceKind::Cpu);
+    let there = Device::enumerate(DeviceType::Wgpu).into_vec().contains(&device);
+    if !there {
+        skip("no software Vulkan (Debian: mesa-vulkan-drivers and libvulkan1)");
+    }
+    there.then_some(device)
 }
 
 /// Says that a test is skipped for lack of `what`.

@@ -20,9 +20,19 @@ Examples:
   gllm embed --input texts.txt --output vectors.npy --format npy
   gllm embed -m bge-small-en --input big.txt --output big.jsonl --format jsonl --resume
   cut -f2 table.tsv | gllm embed --format text | head -n 3
+  gllm embed -m bge-m3 --sparse --multi-vector --format jsonl \"a text\"
 
 Each line of the input is a text, an empty line too. A carriage return at its end is dropped, and a byte order mark \
 at the start. A text that starts with a dash goes after `--`.";
+
+const RERANK_HELP: &str = "\
+Examples:
+  gllm rerank --query \"What is a panda?\" \"A bear of China.\" \"A Python library.\"
+  gllm rerank --query \"What is a panda?\" --input passages.txt --top-n 3
+  grep -i panda notes.txt | gllm rerank --query \"What is a panda?\" --json
+
+Each line of the input is a document, an empty line too. A score is in 0 to 1 with most models; --raw-scores gives \
+what the network says. A document that starts with a dash goes after `--`.";
 
 const SIMILARITY_HELP: &str = "\
 Example:
@@ -44,7 +54,7 @@ const RM_HELP: &str = "\
 Example:
   gllm rm all-MiniLM-L6-v2";
 
-/// Text embeddings on this machine, in pure Rust.
+/// Text embeddings and rankings on this machine, in pure Rust.
 #[derive(Debug, Parser)]
 #[command(name = "gllm", version, after_help = AFTER_HELP)]
 pub(crate) struct Args {
@@ -64,6 +74,9 @@ pub(crate) enum Command {
     /// Turn texts into vectors
     #[command(after_help = EMBED_HELP)]
     Embed(EmbedArgs),
+    /// Rank documents by how well they answer a query
+    #[command(after_help = RERANK_HELP, mut_arg("model", |arg| arg.default_value("bge-reranker-v2")))]
+    Rerank(RerankArgs),
     /// Compare texts by the cosine of their vectors
     #[command(after_help = SIMILARITY_HELP)]
     Similarity(SimilarityArgs),
@@ -92,6 +105,17 @@ pub(crate) struct ModelArgs {
     pub(crate) device: Option<Device>,
 }
 
+/// Which vectors a text has beside its embedding.
+#[derive(ClapArgs, Clone, Copy, Debug)]
+pub(crate) struct KindArgs {
+    /// Write the weights of the text's tokens too, for models that have them: bge-m3, SPLADE
+    #[arg(long)]
+    pub(crate) sparse: bool,
+    /// Write a vector for each token too, for models that have them: bge-m3
+    #[arg(long)]
+    pub(crate) multi_vector: bool,
+}
+
 /// `gllm embed`.
 #[derive(ClapArgs, Debug)]
 pub(crate) struct EmbedArgs {
@@ -118,6 +142,8 @@ pub(crate) struct EmbedArgs {
     /// Keep the first N numbers of a vector, for models that are made for it
     #[arg(long, value_name = "N")]
     pub(crate) dimensions: Option<usize>,
+    #[command(flatten)]
+    pub(crate) kinds: KindArgs,
     /// Put the model's prompt of this name, such as `query`, before each text
     #[arg(long, value_name = "NAME")]
     pub(crate) prompt_name: Option<String>,
@@ -141,7 +167,7 @@ pub(crate) enum Format {
     Jsonl,
     /// A float32 array [texts, dimensions] for `numpy.load`; needs --output
     Npy,
-    /// One vector a line, numbers separated by spaces
+    /// One vector a line, numbers separated by spaces; with --sparse or --multi-vector, a summary a line
     Text,
 }
 
@@ -161,6 +187,41 @@ impl From<OnLong> for Truncation {
             OnLong::Error => Self::Error,
         }
     }
+}
+
+/// `gllm rerank`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct RerankArgs {
+    /// The documents; without them and without --input, the lines of standard input
+    #[arg(value_name = "DOCUMENT")]
+    pub(crate) documents: Vec<String>,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// What the documents should answer
+    // `-q` is `--quiet` in every command.
+    #[arg(short = 'Q', long, value_name = "QUERY")]
+    pub(crate) query: String,
+    /// Read documents from the lines of a file, `-` is standard input
+    #[arg(short, long, value_name = "FILE", conflicts_with = "documents")]
+    pub(crate) input: Option<PathBuf>,
+    /// Answer with the best N documents only
+    #[arg(long, value_name = "N")]
+    pub(crate) top_n: Option<usize>,
+    /// Answer with what the network says, not with what the model makes of it, most often its sigmoid
+    #[arg(long)]
+    pub(crate) raw_scores: bool,
+    /// Read at most N tokens of the query and a document together, fewer than the model could
+    #[arg(long, value_name = "N")]
+    pub(crate) max_length: Option<usize>,
+    /// Compute about N tokens at once: more is faster on GPUs and takes more memory
+    #[arg(long, value_name = "N")]
+    pub(crate) batch_tokens: Option<usize>,
+    /// What to do with a document that is longer than the model reads beside the query
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = OnLong::Cut)]
+    pub(crate) on_long: OnLong,
+    /// Answer in JSON, in the shape of Jina's API
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `gllm similarity`.

@@ -59,6 +59,15 @@ pub(crate) fn colour_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
+/// Columns of a terminal that doesn't say.
+const COLUMNS: usize = 80;
+
+/// Columns of the terminal that answers go to; `None` where they go elsewhere, and lines of any length are welcome.
+pub(crate) fn answer_columns() -> Option<usize> {
+    let said = || std::env::var("COLUMNS").ok()?.parse().ok().filter(|columns| *columns > 0);
+    io::stdout().is_terminal().then(|| said().unwrap_or(COLUMNS))
+}
+
 /// Writes an answer and a line's end to standard output.
 pub(crate) fn answer(text: impl Display) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();

@@ -2,14 +2,15 @@
 //!
 //! Invariant: after each chunk the output is whole up to its last row, so that however a run ends, `--resume` goes on.
 
-use gllm::{Client, EmbeddingResponse, Error, InferenceError, InvalidConfig, Truncated, Usage};
+use gllm::{Client, EmbeddingResponse, InvalidConfig, ModelType, Usage};
 
 use crate::args::EmbedArgs;
 use crate::client;
 use crate::console::Console;
 use crate::exit::Failure;
 use crate::input::{Chunk, Input};
-use crate::output::{Output, Summary};
+use crate::output::{Form, Output, Summary};
+use crate::place::{Cut, Place};
 use crate::progress::TextBar;
 
 pub(crate) fn run(mut args: EmbedArgs, console: Console) -> Result<(), Failure> {
@@ -25,9 +26,10 @@ pub(crate) fn run(mut args: EmbedArgs, console: Console) -> Result<(), Failure> 
 
 fn embed(args: &EmbedArgs, input: Input, mut output: Output, console: Console) -> Result<(), Failure> {
     let client = client::load(&args.model, console)?;
-    let done = if args.resume { output.resume(dimensions(args, &client)?)? } else { 0 };
+    let form = form(args, &client)?;
+    let done = if args.resume { output.resume(form)? } else { 0 };
 
-    let place = Place { lines_of: input.lines_of().map(str::to_owned) };
+    let place = Place::texts(&input);
     let mut bar = TextBar::new(&input, console);
     let mut summary = Summary { model: client.info().alias.clone(), usage: Usage::default() };
     let mut cut = Cut::default();
@@ -44,7 +46,7 @@ fn embed(args: &EmbedArgs, input: Input, mut output: Output, console: Console) -
         bar.start();
         let response = compute(&client, args, chunk, &place)?;
         for embedding in response.embeddings.iter().filter(|embedding| embedding.index >= first) {
-            output.row(embedding.index, &embedding.embedding)?;
+            output.row(embedding)?;
         }
         for truncated in response.truncated.into_iter().filter(|truncated| truncated.index >= first) {
             output.cut(truncated);
@@ -69,6 +71,7 @@ fn embed(args: &EmbedArgs, input: Input, mut output: Output, console: Console) -
 fn compute(client: &Client, args: &EmbedArgs, chunk: Chunk, place: &Place) -> Result<EmbeddingResponse, Failure> {
     let first = chunk.first;
     let mut request = client.embeddings(chunk.texts).truncation(args.on_long.into());
+    request = request.sparse(args.kinds.sparse).multi_vector(args.kinds.multi_vector);
     if let Some(max_length) = args.max_length {
         request = request.max_length(max_length);
     }
@@ -87,10 +90,14 @@ fn compute(client: &Client, args: &EmbedArgs, chunk: Chunk, place: &Place) -> Re
     Ok(response)
 }
 
-/// Length of the vectors that this run writes.
-fn dimensions(args: &EmbedArgs, client: &Client) -> Result<usize, Failure> {
-    let known = args.dimensions.or(client.info().dimensions);
-    known.ok_or_else(|| Failure::Usage("this model doesn't say its dimensions: --resume needs --dimensions".to_owned()))
+/// What a row of this run has in it.
+fn form(args: &EmbedArgs, client: &Client) -> Result<Form, Failure> {
+    let info = client.info();
+    if info.dimensions.is_none() && info.model_type == ModelType::Embedding && !args.kinds.sparse {
+        return Err(Failure::Usage(format!("`{}` has only sparse vectors: ask for them with --sparse", info.alias)));
+    }
+    let dimensions = info.dimensions.map_or(0, |all| args.dimensions.unwrap_or(all));
+    Ok(Form { dimensions, kinds: args.kinds })
 }
 
 fn check_count(texts: usize, done: usize) -> Result<(), Failure> {
@@ -102,61 +109,4 @@ fn check_count(texts: usize, done: usize) -> Result<(), Failure> {
         return Err(Failure::Failed(text));
     }
     Ok(())
-}
-
-/// What a text is called in messages: a line of a file, or an argument.
-#[derive(Debug, Default)]
-pub(crate) struct Place {
-    /// The file.
-    lines_of: Option<String>,
-}
-
-impl Place {
-    /// The text at `index`, counted from 1 as people do.
-    fn of(&self, index: usize) -> String {
-        match &self.lines_of {
-            Some(file) => format!("line {} of {file}", index + 1),
-            None => format!("text {}", index + 1),
-        }
-    }
-
-    /// An error that names a text of a request whose first text is the `first` of all.
-    fn located(&self, error: Error, first: usize) -> Failure {
-        let Error::InferenceError(cause) = &error else { return error.into() };
-        Failure::Failed(match cause {
-            InferenceError::TooLong { index, tokens, limit } => {
-                let place = self.of(first + index);
-                format!("{place} has {tokens} tokens, the limit is {limit}; shorten it, or use --on-long cut")
-            }
-            InferenceError::Tokenize { index, reason } => {
-                format!("{} cannot be tokenized: {reason}", self.of(first + index))
-            }
-            InferenceError::TokenOutOfRange { index, .. } => format!("{}: {cause}", self.of(first + index)),
-            _ => return error.into(),
-        })
-    }
-}
-
-/// The texts that were cut, counted.
-#[derive(Debug, Default)]
-pub(crate) struct Cut {
-    count: usize,
-    first: Option<Truncated>,
-}
-
-impl Cut {
-    pub(crate) fn add(&mut self, truncated: Truncated) {
-        self.count += 1;
-        self.first.get_or_insert(truncated);
-    }
-
-    /// Says how many texts were cut, if any.
-    pub(crate) fn warn(&self, place: &Place, console: Console) {
-        let Some(Truncated { index, tokens, kept }) = self.first else { return };
-        let place = place.of(index);
-        console.warn(&match self.count {
-            1 => format!("{place} was cut from {tokens} to {kept} tokens"),
-            count => format!("{count} texts were cut, the first is {place}, from {tokens} to {kept} tokens"),
-        });
-    }
 }

@@ -12,7 +12,8 @@ use crate::exit::Failure;
 const VARIABLES: [&str; 2] = ["GLLM_LOG", "RUST_LOG"];
 
 /// Warnings, but for those that commands say themselves: cut texts, and the fall-back of a download.
-const DEFAULT: &str = "warn,gllm_models::embedding_engine=error,gllm_hub::package=error";
+const DEFAULT: &str =
+    "warn,gllm_models::embedding_engine=error,gllm_models::rerank_engine=error,gllm_hub::package=error";
 
 /// Starts logging. `-v` and `-q` win over the variables.
 pub(crate) fn start(verbose: u8, quiet: bool) -> Result<(), Failure> {

@@ -1,4 +1,4 @@
-//! `gllm`: embeddings on this machine, from the command line.
+//! `gllm`: embeddings and rankings on this machine, from the command line.
 //!
 //! Results go to standard output, everything else to standard error. A file of this crate is one command or one thing
 //! that commands share; what a model is and does is the library's business.
@@ -10,10 +10,13 @@ mod embed;
 mod exit;
 mod input;
 mod interrupt;
+mod line;
 mod logging;
 mod models;
 mod output;
+mod place;
 mod progress;
+mod rerank;
 mod resume;
 mod similarity;
 
@@ -36,6 +39,7 @@ fn run(args: Args, console: Console) -> Result<(), Failure> {
     interrupt::listen(console)?;
     match args.command {
         Command::Embed(args) => embed::run(args, console),
+        Command::Rerank(args) => rerank::run(args, console),
         Command::Similarity(args) => similarity::run(args, console),
         Command::Pull(args) => models::pull(&args, console),
         Command::List(args) => models::list(&args),

@@ -6,6 +6,8 @@
 mod json;
 mod jsonl;
 mod npy;
+mod row;
+mod summary;
 mod text;
 
 use std::fs::{self, File, OpenOptions};
@@ -13,17 +15,17 @@ use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process;
 
-use gllm::{Error, Truncated, Usage};
+use gllm::{Embedding, Error, Truncated, Usage};
 
-use crate::args::{EmbedArgs, Format};
+use crate::args::{EmbedArgs, Format, KindArgs};
 use crate::console::stdout_failure;
 use crate::exit::Failure;
 use crate::resume::{self, Done};
 
 /// A form of output.
 trait Rows {
-    /// Writes the vector of the text at this place; called in the order of the texts.
-    fn row(&mut self, index: usize, vector: &[f32]) -> io::Result<()>;
+    /// Writes the vectors of a text; called in the order of the texts.
+    fn row(&mut self, embedding: &Embedding) -> io::Result<()>;
 
     /// Hears that a text was cut.
     fn cut(&mut self, _truncated: Truncated) {}
@@ -35,6 +37,15 @@ trait Rows {
     fn finish(&mut self, _summary: &Summary) -> io::Result<()> {
         self.flush()
     }
+}
+
+/// What a row of a run has in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Form {
+    /// Length of the embedding; 0 where the model has none.
+    pub(crate) dimensions: usize,
+    /// What is there beside it.
+    pub(crate) kinds: KindArgs,
 }
 
 /// What is known at the end of a run.
@@ -49,6 +60,8 @@ pub(crate) struct Summary {
 /// Where the vectors go.
 pub(crate) struct Output {
     format: Format,
+    /// Whether a text may have other vectors than its embedding.
+    has_more: bool,
     /// `None` is standard output.
     path: Option<PathBuf>,
     /// Where a document grows until it is whole.
@@ -62,10 +75,17 @@ impl Output {
     pub(crate) fn new(args: &EmbedArgs) -> Result<Self, Failure> {
         let format = if args.json { Format::Json } else { args.format };
         let path = args.output.clone().filter(|path| path != Path::new("-"));
-        let output = Self { format, path, staged: None, rows: None };
+        let has_more = args.kinds.sparse || args.kinds.multi_vector;
+        let output = Self { format, has_more, path, staged: None, rows: None };
         let problem = match &output.path {
+            _ if format == Format::Npy && has_more => {
+                Some("--format npy holds one vector a text: --sparse and --multi-vector go with --format json or jsonl")
+            }
             None if format == Format::Npy => Some("--format npy needs --output FILE: its header is written last"),
             None if args.resume => Some("--resume needs --output FILE"),
+            Some(_) if args.resume && format == Format::Text && has_more => {
+                Some("--resume with --sparse or --multi-vector goes with --format jsonl: text only sums them up")
+            }
             Some(_) if args.resume && !output.is_resumable() => {
                 Some("--resume goes with --format jsonl, npy or text: a JSON document can't be continued")
             }
@@ -95,37 +115,42 @@ impl Output {
 
     /// Whether a later run can go on with what this one writes.
     pub(crate) fn is_resumable(&self) -> bool {
-        self.path.is_some() && self.format != Format::Json
+        let in_rows = match self.format {
+            Format::Json => false,
+            Format::Jsonl | Format::Npy => true,
+            Format::Text => !self.has_more,
+        };
+        self.path.is_some() && in_rows
     }
 
     /// Keeps the complete rows of an earlier run, and says how many they are.
-    pub(crate) fn resume(&mut self, dimensions: usize) -> Result<usize, Failure> {
+    pub(crate) fn resume(&mut self, form: Form) -> Result<usize, Failure> {
         let Some(path) = self.path.as_ref().filter(|path| path.exists()) else { return Ok(0) };
         if !path.is_file() {
             return Err(Failure::Usage(format!("--resume needs a file, and `{}` is none", path.display())));
         }
         let done = match self.format {
             Format::Json => Done::default(),
-            Format::Jsonl => resume::scan_lines(path, |row, line| jsonl::is_row(row, line, dimensions))?,
-            Format::Npy => npy::scan(path, dimensions)?,
-            Format::Text => resume::scan_lines(path, |_, line| text::is_row(line, dimensions))?,
+            Format::Jsonl => resume::scan_lines(path, |row, line| jsonl::is_row(row, line, form))?,
+            Format::Npy => npy::scan(path, form.dimensions)?,
+            Format::Text => resume::scan_lines(path, |_, line| text::is_row(line, form.dimensions))?,
         };
         if done.rows > 0 {
             let file = reopen(path, done.bytes).map_err(|error| self.failure(&error))?;
             self.rows = Some(match self.format {
-                Format::Npy => Box::new(npy::Npy::resume(file, done.rows, dimensions)),
-                format => lines(format, file),
+                Format::Npy => Box::new(npy::Npy::resume(file, done.rows, form.dimensions)),
+                _ => self.lines(file),
             });
         }
         Ok(done.rows)
     }
 
-    /// Writes the vector of the text at this place; called in the order of the texts.
-    pub(crate) fn row(&mut self, index: usize, vector: &[f32]) -> Result<(), Failure> {
+    /// Writes the vectors of a text; called in the order of the texts.
+    pub(crate) fn row(&mut self, embedding: &Embedding) -> Result<(), Failure> {
         if self.rows.is_none() {
-            self.rows = Some(self.create(vector.len()).map_err(|error| self.failure(&error))?);
+            self.rows = Some(self.create(embedding.embedding.len()).map_err(|error| self.failure(&error))?);
         }
-        self.write(|rows| rows.row(index, vector))
+        self.write(|rows| rows.row(embedding))
     }
 
     /// Hears that a text was cut.
@@ -158,15 +183,27 @@ impl Output {
     }
 
     fn create(&mut self, dimensions: usize) -> io::Result<Box<dyn Rows>> {
-        let Some(path) = &self.path else { return Ok(lines(self.format, io::stdout())) };
+        let Some(path) = &self.path else { return Ok(self.lines(io::stdout())) };
         match self.format {
             Format::Npy => Ok(Box::new(npy::Npy::create(File::create(path)?, dimensions)?)),
             // A device or a pipe can't be replaced.
             Format::Json if path.is_file() || !path.exists() => {
                 let staged = self.staged.insert(Staged::beside(path)?);
-                Ok(lines(self.format, File::create(&staged.from)?))
+                let file = File::create(&staged.from)?;
+                Ok(self.lines(file))
             }
-            format => Ok(lines(format, File::create(path)?)),
+            _ => Ok(self.lines(File::create(path)?)),
+        }
+    }
+
+    /// The forms that are written from the front to the back.
+    fn lines(&self, sink: impl Write + 'static) -> Box<dyn Rows> {
+        let sink = BufWriter::new(sink);
+        match self.format {
+            Format::Json => Box::new(json::Json::new(sink)),
+            Format::Jsonl => Box::new(jsonl::Jsonl(sink)),
+            Format::Text | Format::Npy if self.has_more => Box::new(summary::SummaryLines(sink)),
+            Format::Text | Format::Npy => Box::new(text::Text(sink)),
         }
     }
 
@@ -200,16 +237,6 @@ impl Staged {
         let name = to.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
         let from = to.with_file_name(format!(".{name}.{}.partial", process::id()));
         Ok(Self { from, to })
-    }
-}
-
-/// The forms that are written from the front to the back.
-fn lines(format: Format, sink: impl Write + 'static) -> Box<dyn Rows> {
-    let sink = BufWriter::new(sink);
-    match format {
-        Format::Json => Box::new(json::Json::new(sink)),
-        Format::Jsonl => Box::new(jsonl::Jsonl(sink)),
-        Format::Text | Format::Npy => Box::new(text::Text(sink)),
     }
 }
 

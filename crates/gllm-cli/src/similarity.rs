@@ -2,12 +2,14 @@
 
 use std::fmt::{self, Display};
 
+use gllm::{Client, InvalidConfig, ModelType};
 use serde::Serialize;
 
 use crate::args::SimilarityArgs;
 use crate::console::{Console, answer, answer_json};
 use crate::exit::Failure;
-use crate::{client, embed};
+use crate::place::{Cut, Place};
+use crate::{client, line};
 
 /// Longest piece of a text that is shown beside its row, in characters.
 const SHOWN: usize = 40;
@@ -22,15 +24,26 @@ struct Comparison {
 
 pub(crate) fn run(args: SimilarityArgs, console: Console) -> Result<(), Failure> {
     let client = client::load(&args.model, console)?;
+    check_dense(&client)?;
     let response = client.embeddings(args.texts.iter().map(String::as_str)).generate()?;
-    let mut cut = embed::Cut::default();
+    let mut cut = Cut::default();
     response.truncated.iter().for_each(|truncated| cut.add(*truncated));
-    cut.warn(&embed::Place::default(), console);
+    cut.warn(&Place::default(), console);
 
     let vectors: Vec<_> = response.embeddings.iter().map(|embedding| unit(&embedding.embedding)).collect();
     let similarity = vectors.iter().map(|a| vectors.iter().map(|b| dot(a, b)).collect()).collect();
     let comparison = Comparison { model: client.info().alias.clone(), texts: args.texts, similarity };
     if args.json { answer_json(&comparison) } else { answer(comparison) }
+}
+
+/// Refuses a model whose texts have no cosine.
+fn check_dense(client: &Client) -> Result<(), Failure> {
+    let info = client.info();
+    if info.dimensions.is_none() && info.model_type == ModelType::Embedding {
+        let found = format!("`{}`, which has only sparse vectors", info.alias);
+        return Err(InvalidConfig::new("model", "an embedding model with dense vectors", found).into());
+    }
+    Ok(())
 }
 
 /// The vector at length 1; one without a direction stays as it is.
@@ -56,18 +69,9 @@ impl Display for Comparison {
             for cosine in cosines {
                 write!(f, " {cosine:>6.3}")?;
             }
-            write!(f, "  {}", shortened(text))?;
+            write!(f, "  {}", line::shortened(text, SHOWN))?;
         }
         Ok(())
-    }
-}
-
-/// The text in one short line.
-fn shortened(text: &str) -> String {
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN + 1).collect();
-    match line.char_indices().nth(SHOWN - 1) {
-        Some((end, _)) if line.chars().count() > SHOWN => format!("{}…", &line[..end]),
-        _ => line,
     }
 }
 
@@ -81,15 +85,6 @@ mod tests {
         assert!((cosine(&[3.0, 0.0], &[5.0, 0.0]) - 1.0).abs() < 1e-12);
         assert!((cosine(&[1.0, 0.0], &[-2.0, 0.0]) + 1.0).abs() < 1e-12);
         assert!(cosine(&[0.0, 0.0], &[1.0, 0.0]).abs() < 1e-12);
-    }
-
-    #[test]
-    fn long_texts_are_shortened_at_characters_and_lines_are_joined() {
-        assert_eq!(shortened("a\nb"), "a b");
-        let exact = "é".repeat(SHOWN);
-        assert_eq!(shortened(&exact), exact);
-        let long = shortened(&"é".repeat(SHOWN + 1));
-        assert_eq!((long.chars().count(), long.ends_with('…')), (SHOWN, true));
     }
 
     #[test]

@@ -7,10 +7,12 @@ mod device;
 mod error;
 mod model;
 mod response;
+mod vectors;
 
 pub use device::Device;
 pub use error::{
     DownloadError, DownloadProblem, Error, InferenceError, InvalidConfig, LoadError, LoadProblem, ModelNotFound, Result,
 };
 pub use model::{Architecture, ModelInfo, ModelType};
-pub use response::{Embedding, EmbeddingResponse, Truncated, Truncation, Usage};
+pub use response::{Embedding, EmbeddingResponse, RerankResponse, RerankResult, Truncated, Truncation, Usage};
+pub use vectors::{HybridWeights, MultiVector, SparseVector};

@@ -1,5 +1,6 @@
 //! What a model is: its name, its task, its architecture.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -27,20 +28,37 @@ impl fmt::Display for ModelType {
     }
 }
 
-/// The network that a model's weights are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Architecture {
-    /// BERT encoder, post-norm, learned positions. Source: <https://arxiv.org/abs/1810.04805>.
-    Bert,
+/// The network that a model's weights are for, by the name that transformers gives it: the `model_type` of its
+/// `config.json`, such as `bert` or `xlm-roberta`; where that name is ambiguous (JinaBERT calls itself `bert`), one of
+/// its own.
+///
+/// A name rather than an enum: which networks exist is for the crate that computes them to say.
+///
+/// ```
+/// let architecture = gllm_core::Architecture::from("xlm-roberta");
+/// assert_eq!(architecture.as_str(), "xlm-roberta");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Architecture(Cow<'static, str>);
+
+impl Architecture {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&'static str> for Architecture {
+    fn from(name: &'static str) -> Self {
+        Self(Cow::Borrowed(name))
+    }
 }
 
 impl fmt::Display for Architecture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Bert => "bert",
-        })
+        f.write_str(&self.0)
     }
 }
 

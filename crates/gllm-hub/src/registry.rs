@@ -110,8 +110,24 @@ fn likeness(name: &str, info: &ModelInfo) -> f64 {
 mod tests {
     use std::collections::HashSet;
 
+    use gllm_core::ModelType;
+
     use super::*;
     use crate::id::HubId;
+
+    /// Those that the registry may name. `Architecture` takes any name, so a slip would go unnoticed.
+    const ARCHITECTURES: [&str; 10] = [
+        "bert",
+        "distilbert",
+        "electra",
+        "jina_bert",
+        "modernbert",
+        "mpnet",
+        "new",
+        "nomic_bert",
+        "roberta",
+        "xlm-roberta",
+    ];
 
     #[test]
     fn embedded_registry_parses_and_names_are_unique_and_valid() {
@@ -122,7 +138,15 @@ mod tests {
             assert!(seen.insert(info.repo_id.to_lowercase()), "{} twice", info.repo_id);
             assert!(!info.alias.contains(['/', '@']), "{}", info.alias);
             HubId::new(&info.repo_id, None).expect("a valid repository");
-            assert!(info.dimensions.is_some() && info.max_length.is_some(), "{}", info.alias);
+            assert!(ARCHITECTURES.contains(&info.architecture.as_str()), "{}: {}", info.alias, info.architecture);
+        }
+    }
+
+    #[test]
+    fn dimensions_are_those_of_dense_embeddings() {
+        for info in ModelRegistry::builtin().models() {
+            let is_dense = info.model_type == ModelType::Embedding && !info.alias.starts_with("splade-");
+            assert_eq!(info.dimensions.is_some(), is_dense, "{}", info.alias);
         }
     }
 
@@ -148,6 +172,8 @@ mod tests {
             let entry = registry.get(name).expect(name);
             assert_eq!(entry.info.repo_id, "sentence-transformers/all-MiniLM-L6-v2");
         }
+        let reranker = registry.get("baai/BGE-reranker-v2-M3").expect("a reranker");
+        assert_eq!((reranker.info.alias.as_str(), reranker.info.model_type), ("bge-reranker-v2", ModelType::Rerank));
         assert!(registry.get("no-such-model").is_none());
     }
 

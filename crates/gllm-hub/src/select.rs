@@ -1,7 +1,8 @@
-//! Which files of a repository a model needs: configuration, tokenizer, pooling, and one set of weights.
+//! Which files of a repository a model needs: configuration, tokenizer, modules, and one set of weights.
 //!
-//! Invariant: pure, and what is chosen has everything that loading needs. ONNX, `OpenVINO`, `TensorFlow` and pickled
-//! weights are never chosen. Names of the files: those of transformers and sentence-transformers.
+//! Invariant: pure, and what is chosen has everything that loading needs. Weights come in one format only: safetensors
+//! where they are whole, else `PyTorch`'s. ONNX, `OpenVINO`, `TensorFlow` and GGUF are never chosen. Names of the files:
+//! those of transformers, sentence-transformers and, for the heads, `FlagEmbedding`.
 
 use gllm_core::LoadProblem;
 
@@ -19,83 +20,131 @@ const PLAIN: [&str; 8] = [
     "sentence_bert_config.json",
 ];
 
+/// What bge-m3 has beside its encoder: the layers that make its sparse and its multi-vector embeddings. There is no
+/// copy of them in safetensors.
+const HEADS: [&str; 2] = ["sparse_linear.pt", "colbert_linear.pt"];
+
 /// What a tokenizer can be built from where there is no `tokenizer.json`.
 const VOCABULARY: [&str; 6] =
     ["vocab.txt", "vocab.json", "merges.txt", "added_tokens.json", "tokenizer.model", "sentencepiece.bpe.model"];
+
+/// The weights of a sentence-transformers module, in a folder of its own: the first of these that is there.
+const MODULE_WEIGHTS: [&str; 2] = [SAFETENSORS.single, PYTORCH.single];
 
 /// The files of `listing` that a model needs, in its order.
 ///
 /// Without `config.json`, or without weights that gllm reads, it is refused, naming what is there.
 pub(crate) fn needed_files(listing: &[Sibling]) -> Result<Vec<&Sibling>, LoadProblem> {
-    let has = |name: &str| listing.iter().any(|file| file.name == name);
-    if !has("config.json") {
+    if !has(listing, "config.json") {
         return Err(LoadProblem::MissingFile { expected: "config.json".to_owned() });
     }
     let weights = Weights::choose(listing)?;
-    let needs_vocabulary = !has("tokenizer.json");
+    let needs_vocabulary = !has(listing, "tokenizer.json");
     let needed = |file: &&Sibling| {
         let name = file.name.as_str();
         PLAIN.contains(&name)
+            || HEADS.contains(&name)
             || (needs_vocabulary && VOCABULARY.contains(&name))
-            || is_module_file(name)
+            || is_module_file(listing, name)
             || weights.include(name)
     };
     Ok(listing.iter().filter(needed).collect())
 }
 
+fn has(listing: &[Sibling], name: &str) -> bool {
+    listing.iter().any(|file| file.name == name)
+}
+
+/// How a format names a model's weights.
+struct Format {
+    /// The one file.
+    single: &'static str,
+    /// The list of the shards.
+    index: &'static str,
+    /// A shard's name is `{shard_prefix}00002-of-00003{shard_ending}`.
+    shard_prefix: &'static str,
+    shard_ending: &'static str,
+}
+
+const SAFETENSORS: Format = Format {
+    single: "model.safetensors",
+    index: "model.safetensors.index.json",
+    shard_prefix: "model-",
+    shard_ending: ".safetensors",
+};
+
+const PYTORCH: Format = Format {
+    single: "pytorch_model.bin",
+    index: "pytorch_model.bin.index.json",
+    shard_prefix: "pytorch_model-",
+    shard_ending: ".bin",
+};
+
+impl Format {
+    /// The shard's number and how many there are: `model-00002-of-00003.safetensors` is `(2, 3)`.
+    fn shard(&self, name: &str) -> Option<(usize, usize)> {
+        let numbers = name.strip_prefix(self.shard_prefix)?.strip_suffix(self.shard_ending)?;
+        let (index, count) = numbers.split_once("-of-")?;
+        let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+        Some((number(index)?, number(count)?))
+    }
+
+    fn has_all_shards(&self, listing: &[Sibling]) -> bool {
+        let shards: Vec<_> = listing.iter().filter_map(|file| self.shard(&file.name)).collect();
+        has(listing, self.index) && shards.first().is_some_and(|(_, count)| *count == shards.len())
+    }
+}
+
 enum Weights {
-    Single,
-    Sharded,
+    Single(&'static Format),
+    Sharded(&'static Format),
 }
 
 impl Weights {
     fn choose(listing: &[Sibling]) -> Result<Self, LoadProblem> {
-        let has = |name: &str| listing.iter().any(|file| file.name == name);
-        if has("model.safetensors") {
-            return Ok(Self::Single);
+        for format in [&SAFETENSORS, &PYTORCH] {
+            if has(listing, format.single) {
+                return Ok(Self::Single(format));
+            }
+            if format.has_all_shards(listing) {
+                return Ok(Self::Sharded(format));
+            }
         }
-        let shards: Vec<_> = listing.iter().filter_map(|file| shard_of(&file.name)).collect();
-        if has("model.safetensors.index.json") && shards.first().is_some_and(|(_, count)| *count == shards.len()) {
-            return Ok(Self::Sharded);
-        }
-        let of_other_formats = ["pytorch_model.bin", ".bin", ".gguf", ".safetensors", ".h5", ".onnx"]
+        let of_other_formats = [".gguf", ".safetensors", ".bin", ".h5", ".onnx"]
             .iter()
             .find_map(|ending| listing.iter().find(|file| file.name.ends_with(ending)));
-        let supported = "`model.safetensors`, or its shards with `model.safetensors.index.json`";
+        let supported = format!(
+            "`{}` or `{}`, or the shards of either with their `.index.json`",
+            SAFETENSORS.single, PYTORCH.single
+        );
         Err(match of_other_formats {
             Some(file) => LoadProblem::Unsupported {
                 what: "weights file".to_owned(),
                 found: file.name.clone(),
                 supported: format!("{supported}; convert the weights, and give the folder with them as the model"),
             },
-            None => LoadProblem::MissingFile { expected: supported.to_owned() },
+            None => LoadProblem::MissingFile { expected: supported },
         })
     }
 
     fn include(&self, name: &str) -> bool {
         match self {
-            Self::Single => name == "model.safetensors",
-            Self::Sharded => name == "model.safetensors.index.json" || shard_of(name).is_some(),
+            Self::Single(format) => name == format.single,
+            Self::Sharded(format) => name == format.index || format.shard(name).is_some(),
         }
     }
 }
 
-/// `model-00002-of-00003.safetensors` is `(2, 3)`.
-fn shard_of(name: &str) -> Option<(usize, usize)> {
-    let (index, count) = name.strip_prefix("model-")?.strip_suffix(".safetensors")?.split_once("-of-")?;
-    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
-    Some((number(index)?, number(count)?))
-}
-
 /// A file of a sentence-transformers module: `1_Pooling/config.json`, `2_Dense/model.safetensors`.
-fn is_module_file(name: &str) -> bool {
+fn is_module_file(listing: &[Sibling], name: &str) -> bool {
     let Some((folder, file)) = name.split_once('/') else { return false };
     let Some((number, kind)) = folder.split_once('_') else { return false };
-    matches!(file, "config.json" | "model.safetensors")
-        && !number.is_empty()
+    let is_module = !number.is_empty()
         && number.bytes().all(|b| b.is_ascii_digit())
         && !kind.is_empty()
-        && kind.bytes().all(|b| b.is_ascii_alphanumeric())
+        && kind.bytes().all(|b| b.is_ascii_alphanumeric());
+    let weights = || MODULE_WEIGHTS.iter().find(|weights| has(listing, &format!("{folder}/{weights}")));
+    is_module && (file == "config.json" || weights().is_some_and(|weights| file == *weights))
 }
 
 #[cfg(test)]
@@ -156,18 +205,19 @@ mod tests {
 
     #[test]
     fn shards_need_their_index_and_all_of_them() {
-        let whole = [
-            "config.json",
-            "model-00001-of-00002.safetensors",
-            "model-00002-of-00002.safetensors",
-            "model.safetensors.index.json",
-            "tokenizer.json",
-        ];
-        check(&whole, Ok(&whole));
-        let lacking = [&whole[..2], &whole[3..]].concat();
-        let files: Vec<_> = lacking.iter().map(|name| Sibling::named(name)).collect();
-        let problem = needed_files(&files).expect_err("a shard is missing");
-        assert!(matches!(&problem, LoadProblem::Unsupported { found, .. } if found == whole[1]), "{problem}");
+        for (prefix, ending, index) in [
+            ("model-", ".safetensors", "model.safetensors.index.json"),
+            ("pytorch_model-", ".bin", "pytorch_model.bin.index.json"),
+        ] {
+            let shards = [1, 2].map(|number| format!("{prefix}0000{number}-of-00002{ending}"));
+            let whole = ["config.json", &shards[0], &shards[1], index, "tokenizer.json"];
+            check(&whole, Ok(&whole));
+            for lacking in [[&whole[..2], &whole[3..]].concat(), [&whole[..3], &whole[4..]].concat()] {
+                let files: Vec<_> = lacking.iter().map(|name| Sibling::named(name)).collect();
+                let problem = needed_files(&files).expect_err("a shard or the index is missing");
+                assert!(matches!(&problem, LoadProblem::Unsupported { found, .. } if *found == shards[0]), "{problem}");
+            }
+        }
     }
 
     #[test]
@@ -176,12 +226,72 @@ mod tests {
             &["config.json", "model-00001-of-00001.safetensors", "model.safetensors", "model.safetensors.index.json"],
             Ok(&["config.json", "model.safetensors"]),
         );
+        check(
+            &["config.json", "pytorch_model-00001-of-00001.bin", "pytorch_model.bin", "pytorch_model.bin.index.json"],
+            Ok(&["config.json", "pytorch_model.bin"]),
+        );
+    }
+
+    #[test]
+    fn safetensors_win_over_pickles_if_they_are_whole() {
+        let pickle = ["config.json", "pytorch_model.bin"];
+        let shard = "model-00001-of-00001.safetensors";
+        let index = "model.safetensors.index.json";
+        check(&[pickle[0], "model.safetensors", pickle[1]], Ok(&["config.json", "model.safetensors"]));
+        check(&[pickle[0], shard, index, pickle[1]], Ok(&["config.json", shard, index]));
+        check(&[pickle[0], shard, pickle[1]], Ok(&pickle));
+        check(&["config.json", "model.onnx", "pytorch_model.bin", "tf_model.h5", "training_args.bin"], Ok(&pickle));
+    }
+
+    #[test]
+    fn modules_have_weights_of_one_format_each() {
+        check(
+            &[
+                "1_SpladePooling/config.json",
+                "2_Dense/config.json",
+                "2_Dense/pytorch_model.bin",
+                "3_Dense/config.json",
+                "3_Dense/model.safetensors",
+                "3_Dense/pytorch_model.bin",
+                "config.json",
+                "model.safetensors",
+                "query_0_WordWeights/model.safetensors",
+            ],
+            Ok(&[
+                "1_SpladePooling/config.json",
+                "2_Dense/config.json",
+                "2_Dense/pytorch_model.bin",
+                "3_Dense/config.json",
+                "3_Dense/model.safetensors",
+                "config.json",
+                "model.safetensors",
+            ]),
+        );
+    }
+
+    #[test]
+    fn heads_come_along_and_other_pickles_do_not() {
+        check(
+            &[
+                "colbert_linear.pt",
+                "config.json",
+                "long.jpg",
+                "onnx/model.onnx",
+                "optimizer.pt",
+                "pytorch_model.bin",
+                "sparse_linear.pt",
+                "tokenizer.json",
+            ],
+            Ok(&["colbert_linear.pt", "config.json", "pytorch_model.bin", "sparse_linear.pt", "tokenizer.json"]),
+        );
     }
 
     #[test]
     fn other_weights_are_refused_by_name() {
-        for found in ["pytorch_model.bin", "model-q4_k_m.gguf", "adapter_model.safetensors"] {
-            let files = ["config.json", found].map(Sibling::named);
+        for found in
+            ["model-q4_k_m.gguf", "model.onnx", "tf_model.h5", "adapter_model.safetensors", "adapter_model.bin"]
+        {
+            let files = ["config.json", "sparse_linear.pt", found].map(Sibling::named);
             let problem = needed_files(&files).expect_err(found);
             assert!(matches!(&problem, LoadProblem::Unsupported { found: name, .. } if name == found), "{problem}");
         }

@@ -1,12 +1,16 @@
-//! `config.json` of transformers, as far as the encoders need it.
+//! What a model's `config.json` comes down to: sizes and choices, the same for every family of encoders.
+//!
+//! A family's own file under `load` reads the fields as that family's checkpoints spell them and fills an
+//! [`EncoderConfig`]; nothing beyond this module knows which family a model is of. Fields have the names that BERT
+//! gives them.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-use gllm_core::{Architecture, Error, LoadError, LoadProblem, Result};
-use serde::Deserialize;
+use gllm_core::{Error, LoadError, LoadProblem, Result};
 use serde::de::DeserializeOwned;
 
-use crate::Activation;
+use crate::{Activation, PoolingMode};
 
 /// Reads the JSON file at `path`; `None` if there is none.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
@@ -29,41 +33,25 @@ pub(crate) fn require_config<T: DeserializeOwned>(folder: &Path) -> Result<(Path
     }
 }
 
-#[derive(Deserialize)]
-struct ModelKind {
-    model_type: Option<String>,
-    #[serde(default)]
-    architectures: Option<Vec<String>>,
+/// Something that a file asks for and that isn't there.
+pub(crate) fn unsupported(what: &str, found: impl Into<String>, supported: &str) -> LoadProblem {
+    LoadProblem::Unsupported { what: what.into(), found: found.into(), supported: supported.into() }
 }
 
-/// The architecture that `config.json` in `folder` names.
-///
-/// # Errors
-/// [`LoadError`] if there is no such file, or it names an architecture that isn't supported.
-pub(crate) fn read_architecture(folder: &Path) -> Result<Architecture> {
-    let (path, kind): (_, ModelKind) = require_config(folder)?;
-    match kind.model_type.as_deref() {
-        Some("bert") => Ok(Architecture::Bert),
-        other => {
-            let architectures = kind.architectures.unwrap_or_default().join(", ");
-            let name = other.map(str::to_owned).or(Some(architectures)).filter(|name| !name.is_empty());
-            let problem = LoadProblem::Unsupported {
-                what: "architecture".into(),
-                found: name.unwrap_or_else(|| "(no model_type in config.json)".into()),
-                supported: "bert".into(),
-            };
-            Err(LoadError::new(path, problem).into())
-        }
-    }
+/// A field whose value makes no sense.
+pub(crate) fn bad_field(field: &str, expected: impl Into<String>, found: impl Display) -> LoadProblem {
+    LoadProblem::Field { field: field.into(), expected: expected.into(), found: found.to_string() }
 }
 
-/// Sizes and choices of a BERT encoder.
+/// Sizes and choices of an encoder.
 #[derive(Clone, Debug, PartialEq)]
-pub struct BertConfig {
+pub struct EncoderConfig {
     /// Token ids are below this.
     pub vocab_size: usize,
     /// Width of the hidden states.
     pub hidden_size: usize,
+    /// Width of the embedding tables; where it isn't `hidden_size`, a linear layer leads from one to the other.
+    pub embedding_size: usize,
     /// Number of blocks.
     pub num_hidden_layers: usize,
     /// Number of attention heads; divides `hidden_size`.
@@ -73,104 +61,211 @@ pub struct BertConfig {
     /// Non-linearity of the feed-forward layer.
     pub activation: Activation,
     /// Longest sequence.
-    pub max_position_embeddings: usize,
-    /// Token-type ids are below this.
-    pub type_vocab_size: usize,
+    pub max_length: usize,
+    /// Learned embeddings of the positions, where the family has them.
+    pub learned_positions: Option<LearnedPositions>,
+    /// Embeddings of the segments, where the family has them.
+    pub token_types: Option<TokenTypes>,
+    /// How attention knows where a token stands, beside learned positions.
+    pub attention_positions: AttentionPositions,
+    /// Blocks that see only a neighbourhood, where the family has them.
+    pub local_attention: Option<LocalAttention>,
+    /// Where in a block the normalisation is.
+    pub norm_order: NormOrder,
     /// Added to the variance in layer normalisation.
     pub layer_norm_eps: f64,
+    /// Which layers have a bias.
+    pub biases: Biases,
+    /// The head that scores a sequence, in a checkpoint that has one.
+    pub classifier: ClassifierConfig,
 }
 
-/// The file as it is; defaults are those of `transformers.BertConfig`.
-#[derive(Deserialize)]
-struct BertFile {
-    vocab_size: usize,
-    hidden_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    intermediate_size: usize,
-    #[serde(default = "gelu")]
-    hidden_act: String,
-    max_position_embeddings: usize,
-    #[serde(default = "two")]
-    type_vocab_size: usize,
-    #[serde(default = "default_eps")]
-    layer_norm_eps: f64,
-    #[serde(default)]
-    position_embedding_type: Option<String>,
-    #[serde(default)]
-    is_decoder: bool,
+/// The head that scores a sequence: `output(norm(activation(dense(pooled))))`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClassifierConfig {
+    /// How the sequence becomes one vector.
+    pub pooling: PoolingMode,
+    /// Behind the first layer.
+    pub activation: Activation,
+    /// Whether the first layer has a bias.
+    pub bias: bool,
 }
 
-fn gelu() -> String {
-    "gelu".into()
+impl ClassifierConfig {
+    /// As in BERT, where the first layer is called the pooler.
+    pub const BERT: Self = Self { pooling: PoolingMode::Cls, activation: Activation::Tanh, bias: true };
 }
 
-fn two() -> usize {
-    2
+/// A table of embeddings of the positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LearnedPositions {
+    /// Rows of the table.
+    pub rows: usize,
+    /// RoBERTa counts positions from behind the row of the padding token, and leaves a padding token that stands in
+    /// the text out of the count (`create_position_ids_from_input_ids` of transformers). `None`: from row 0, every
+    /// token.
+    pub padding: Option<u32>,
 }
 
-fn default_eps() -> f64 {
-    1e-12
+/// A table of embeddings of the segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenTypes {
+    /// Rows of the table.
+    pub rows: usize,
+    /// Whether the tokenizer's segments are read; if not, every token is of segment 0.
+    pub from_tokenizer: bool,
 }
 
-impl BertConfig {
-    /// Reads and checks `config.json` in `folder`.
-    ///
-    /// # Errors
-    /// [`LoadError`] that names the field which is missing, out of range or not supported.
-    pub fn load(folder: &Path) -> Result<Self> {
+/// How attention knows where a token stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum AttentionPositions {
+    /// It doesn't: the positions are in the embeddings.
+    None,
+    /// Queries and keys are rotated.
+    Rotary(RotaryConfig),
+    /// A penalty for distance, linear, its slope different for each head. Source: <https://arxiv.org/abs/2108.12409>,
+    /// in the symmetric form for encoders.
+    Alibi,
+    /// A learned bias for each bucket of distances and each head. Source: <https://arxiv.org/abs/1910.10683>, as in
+    /// `compute_position_bias` of MPNet.
+    Relative,
+}
+
+/// Rotary position embeddings. Source: <https://arxiv.org/abs/2104.09864>.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RotaryConfig {
+    /// Base of the wavelengths.
+    pub theta: f64,
+    /// How the wavelengths are stretched for long sequences.
+    pub scaling: RotaryScaling,
+}
+
+/// How wavelengths are stretched, all by the "NTK-aware" interpolation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RotaryScaling {
+    /// Not at all.
+    None,
+    /// Always by `factor`: `NTKScalingRotaryEmbedding` of the GTE `new` encoders.
+    Ntk {
+        /// How many times longer than in training sequences may be.
+        factor: f64,
+    },
+    /// For sequences longer than in training, by how much longer they are: `dynamic` of NomicBERT.
+    DynamicNtk {
+        /// Scales the stretch.
+        factor: f64,
+        /// Longest sequence of the training.
+        trained: usize,
+    },
+}
+
+/// Blocks whose tokens see only their neighbours.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LocalAttention {
+    /// A token sees the tokens at most this far away, on each side.
+    pub reach: usize,
+    /// Positions within these blocks.
+    pub rotary: RotaryConfig,
+    /// `[num_hidden_layers]`: whether the block is one of these.
+    pub layers: Vec<bool>,
+}
+
+/// Where in a block the normalisation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormOrder {
+    /// Behind the residual sum, as in BERT.
+    Post,
+    /// Before attention and feed-forward, and once behind the last block. The first block has none before its
+    /// attention, because the embeddings are normalised already: ModernBERT.
+    Pre,
+}
+
+/// Which layers have a bias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "families differ in each of them")]
+pub struct Biases {
+    /// Layer normalisations.
+    pub norm: bool,
+    /// Query, key and value projections.
+    pub qkv: bool,
+    /// The projection behind attention.
+    pub attention_output: bool,
+    /// The first layer of the feed-forward block, or its two.
+    pub up: bool,
+    /// The last layer of the feed-forward block.
+    pub down: bool,
+}
+
+impl Biases {
+    /// As in BERT.
+    pub const ALL: Self = Self { norm: true, qkv: true, attention_output: true, up: true, down: true };
+}
+
+impl EncoderConfig {
+    /// Reads `config.json` in `folder` as `T`, which `build` turns into a configuration, and checks that one.
+    pub(crate) fn read<T: DeserializeOwned>(
+        folder: &Path,
+        build: impl FnOnce(T) -> std::result::Result<Self, LoadProblem>,
+    ) -> Result<Self> {
         let (path, file) = require_config(folder)?;
-        Self::check(&file).map_err(|problem| LoadError::new(path, problem).into())
+        let config = build(file).and_then(|config| config.check().map(|()| config));
+        config.map_err(|problem| LoadError::new(path, problem).into())
     }
 
-    fn check(file: &BertFile) -> std::result::Result<Self, LoadProblem> {
-        let field = |field: &str, expected: &str, found: &dyn ToString| LoadProblem::Field {
-            field: field.into(),
-            expected: expected.into(),
-            found: found.to_string(),
-        };
+    /// Width of an attention head.
+    #[must_use]
+    pub fn head_dim(&self) -> usize {
+        self.hidden_size / self.num_attention_heads
+    }
+
+    fn check(&self) -> std::result::Result<(), LoadProblem> {
         let sizes = [
-            ("vocab_size", file.vocab_size),
-            ("hidden_size", file.hidden_size),
-            ("num_hidden_layers", file.num_hidden_layers),
-            ("num_attention_heads", file.num_attention_heads),
-            ("intermediate_size", file.intermediate_size),
-            ("max_position_embeddings", file.max_position_embeddings),
-            ("type_vocab_size", file.type_vocab_size),
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("embedding_size", self.embedding_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("num_attention_heads", self.num_attention_heads),
+            ("intermediate_size", self.intermediate_size),
+            ("max_position_embeddings", self.max_length),
+            ("type_vocab_size", self.token_types.map_or(1, |types| types.rows)),
         ];
         if let Some((name, size)) = sizes.into_iter().find(|(_, size)| *size == 0) {
-            return Err(field(name, "at least 1", &size));
+            return Err(bad_field(name, "at least 1", size));
         }
-        if !file.hidden_size.is_multiple_of(file.num_attention_heads) {
-            let divisor = format!("a divisor of hidden_size = {}", file.hidden_size);
-            return Err(field("num_attention_heads", &divisor, &file.num_attention_heads));
+        // So that sums and products of a few of them can't overflow.
+        if let Some((name, size)) = sizes.into_iter().find(|(_, size)| *size > u32::MAX as usize) {
+            return Err(bad_field(name, format!("at most {}", u32::MAX), size));
         }
-        if !file.layer_norm_eps.is_finite() || file.layer_norm_eps < 0.0 {
-            return Err(field("layer_norm_eps", "a finite number, 0 or above", &file.layer_norm_eps));
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
+            let divisor = format!("a divisor of hidden_size = {}", self.hidden_size);
+            return Err(bad_field("num_attention_heads", divisor, self.num_attention_heads));
         }
-        let unsupported = |what: &str, found: &str, supported: &str| LoadProblem::Unsupported {
-            what: what.into(),
-            found: found.into(),
-            supported: supported.into(),
+        if !self.layer_norm_eps.is_finite() || self.layer_norm_eps < 0.0 {
+            return Err(bad_field("layer_norm_eps", "a finite number, 0 or above", self.layer_norm_eps));
+        }
+        let global = match self.attention_positions {
+            AttentionPositions::Rotary(rotary) => Some(rotary),
+            _ => None,
         };
-        if let Some(kind) = file.position_embedding_type.as_deref().filter(|kind| *kind != "absolute") {
-            return Err(unsupported("position_embedding_type", kind, "absolute"));
+        let local = self.local_attention.as_ref().map(|local| local.rotary);
+        for rotary in [global, local].into_iter().flatten() {
+            if !self.head_dim().is_multiple_of(2) {
+                return Err(bad_field("num_attention_heads", "heads of even width, to be rotated", self.head_dim()));
+            }
+            if !rotary.theta.is_finite() || rotary.theta <= 1.0 {
+                return Err(bad_field("rope_theta", "a finite number above 1", rotary.theta));
+            }
+            if let RotaryScaling::Ntk { factor } | RotaryScaling::DynamicNtk { factor, .. } = rotary.scaling
+                && !(factor.is_finite() && factor >= 1.0)
+            {
+                return Err(bad_field("rope_scaling.factor", "a finite number, 1 or above", factor));
+            }
         }
-        if file.is_decoder {
-            return Err(unsupported("is_decoder", "true", "false: an encoder"));
-        }
-        let activation = Activation::from_config(&file.hidden_act)
-            .ok_or_else(|| unsupported("hidden_act", &file.hidden_act, Activation::SUPPORTED))?;
-        Ok(Self {
-            vocab_size: file.vocab_size,
-            hidden_size: file.hidden_size,
-            num_hidden_layers: file.num_hidden_layers,
-            num_attention_heads: file.num_attention_heads,
-            intermediate_size: file.intermediate_size,
-            activation,
-            max_position_embeddings: file.max_position_embeddings,
-            type_vocab_size: file.type_vocab_size,
-            layer_norm_eps: file.layer_norm_eps,
-        })
+        Ok(())
     }
+}
+
+/// The non-linearity that a `config.json` calls `name` in its field `field`.
+pub(crate) fn activation(field: &str, name: &str) -> std::result::Result<Activation, LoadProblem> {
+    Activation::from_config(name).ok_or_else(|| unsupported(field, name, Activation::SUPPORTED))
 }

@@ -1,7 +1,7 @@
-//! From the device that a caller asks for to one that Burn computes on.
+//! From the device that a caller asks for to one that Burn computes on, and back to the host.
 
-use burn::tensor::Device as BurnDevice;
-use gllm_core::{Device, InvalidConfig, Result};
+use burn::tensor::{Device as BurnDevice, Tensor, TensorReadError};
+use gllm_core::{Device, InferenceError, InvalidConfig, Result};
 
 /// A device that is ready to compute.
 #[derive(Clone, Debug)]
@@ -111,6 +111,12 @@ pub(crate) fn is_cpu(device: &BurnDevice) -> bool {
     }
     let _ = device;
     false
+}
+
+/// The elements of `x`, on the host.
+pub(crate) fn to_host(x: Tensor<2>) -> Result<Vec<f32>> {
+    let failed = |e: TensorReadError| InferenceError::Device { reason: e.to_string() };
+    Ok(x.try_into_vec_as::<f32>().map_err(failed)?)
 }
 
 #[cfg(test)]

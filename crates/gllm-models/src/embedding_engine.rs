@@ -1,31 +1,33 @@
-//! From texts to embeddings: tokenizer, batches, encoder, pooling, in one object.
+//! From texts to vectors: tokenizer, batches, encoder, pooling and other heads, in one object.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn::tensor::{Device, TensorReadError};
-use gllm_core::{
-    Architecture, Embedding, EmbeddingResponse, InferenceError, InvalidConfig, Result, Truncated, Truncation, Usage,
-};
+use burn::tensor::Device;
+use gllm_core::{Architecture, Embedding, EmbeddingResponse, InvalidConfig, Result, Truncation, Usage};
 use gllm_quant::WeightFiles;
 use serde::Deserialize;
 
-use crate::config::{BertConfig, read_architecture, read_json};
-use crate::text::{Tokenizer, Tokens, plan_batches};
-use crate::{BertEncoder, SentencePipeline, Weights};
+use crate::config::read_json;
+use crate::device::to_host;
+use crate::inputs::{Inputs, check_batch_tokens, truncated};
+use crate::load::{self, Task};
+use crate::modules::Modules;
+use crate::text::{Tokens, plan_batches};
+use crate::{Encoder, LexicalHead, MultiVectorHead, SentencePipeline, SparseHead, SpladeHead, Weights};
 
 /// A loaded embedding model.
 #[derive(Debug)]
 pub struct EmbeddingEngine {
     architecture: Architecture,
-    tokenizer: Tokenizer,
-    encoder: BertEncoder,
-    pipeline: SentencePipeline,
+    inputs: Inputs,
+    encoder: Encoder,
+    /// `None` for a model that has only sparse vectors.
+    dense: Option<SentencePipeline>,
+    sparse: Option<SparseHead>,
+    multi_vector: Option<MultiVectorHead>,
     prompts: BTreeMap<String, String>,
     default_prompt: Option<String>,
-    max_length: usize,
-    vocab_size: usize,
-    type_vocab_size: usize,
 }
 
 /// What a request may choose.
@@ -40,6 +42,10 @@ pub struct EmbedOptions {
     pub dimensions: Option<usize>,
     /// Put the model's prompt of this name before each text; by default, the one the model itself names.
     pub prompt_name: Option<String>,
+    /// Return sparse vectors too: weights of tokens.
+    pub sparse: bool,
+    /// Return a vector for each token too.
+    pub multi_vector: bool,
     /// Most tokens computed at once, which bounds the memory; results don't depend on it.
     pub batch_tokens: usize,
 }
@@ -56,6 +62,8 @@ impl Default for EmbedOptions {
             truncation: Truncation::default(),
             dimensions: None,
             prompt_name: None,
+            sparse: false,
+            multi_vector: false,
             batch_tokens: Self::DEFAULT_BATCH_TOKENS,
         }
     }
@@ -76,45 +84,60 @@ impl EmbeddingEngine {
     /// # Errors
     /// [`gllm_core::LoadError`] that names the file and what is wrong with it.
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
-        // The only architecture so far; others are refused by name.
-        let architecture = read_architecture(folder)?;
-        let config = BertConfig::load(folder)?;
-        let tokenizer = Tokenizer::load(folder)?;
+        let family = load::read(folder)?;
+        let inputs = Inputs::load(folder, &family.config)?;
+        let modules = Modules::read(folder)?;
+        let hidden = family.config.hidden_size;
+
+        // Without modules.json, a masked-language model may be meant for either kind of vector.
+        let splade = modules.as_ref().map_or(Some(None), |modules| modules.splade().map(Some));
+        let has_head = family.task == Task::MaskedLm && family.names.masked_lm.is_some();
+        let splade = splade.filter(|pooling| pooling.is_some() || has_head);
+        let is_splade_only = splade.flatten().is_some();
+        let dense = (!is_splade_only).then(|| SentencePipeline::load(modules.as_ref(), hidden, device)).transpose()?;
+
         let files = WeightFiles::open(folder)?;
-        let encoder = Weights::read(&files, device, |weights| BertEncoder::load(&config, weights, device))?;
-        let pipeline = SentencePipeline::load(folder, config.hidden_size, device)?;
+        let (encoder, splade) = Weights::read(&files, device, |weights| {
+            let splade = splade.map(|pooling| SpladeHead::load(&family.config, family.names, weights, pooling));
+            let splade = splade.transpose()?.map(|head| SparseHead::Splade(Box::new(head)));
+            Ok((Encoder::load(family.config, family.names, weights, device)?, splade))
+        })?;
+        let file = |name| Some(folder.join(name)).filter(|path| path.is_file());
+        let lexical = file("sparse_linear.pt")
+            .map(|path| LexicalHead::load(&path, hidden, inputs.tokenizer.ids_without_text(), device))
+            .transpose()?;
+        let multi_vector =
+            file("colbert_linear.pt").map(|path| MultiVectorHead::load(&path, hidden, device)).transpose()?;
         let sentence: SentenceConfig =
             read_json(&folder.join("config_sentence_transformers.json"))?.unwrap_or_default();
-        let positions = config.max_position_embeddings;
         Ok(Self {
-            architecture,
-            max_length: tokenizer.max_length().map_or(positions, |limit| limit.min(positions)),
-            tokenizer,
+            architecture: family.architecture,
+            inputs,
             encoder,
-            pipeline,
+            dense,
+            sparse: lexical.map(|head| SparseHead::Lexical(Box::new(head))).or(splade),
+            multi_vector,
             prompts: sentence.prompts,
             default_prompt: sentence.default_prompt_name,
-            vocab_size: config.vocab_size,
-            type_vocab_size: config.type_vocab_size,
         })
     }
 
     /// The network, as the model's `config.json` names it.
     #[must_use]
-    pub fn architecture(&self) -> Architecture {
-        self.architecture
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
     }
 
-    /// Length of an embedding.
+    /// Length of an embedding; `None` for a model that has only sparse vectors.
     #[must_use]
-    pub fn dimensions(&self) -> usize {
-        self.pipeline.dimensions()
+    pub fn dimensions(&self) -> Option<usize> {
+        self.dense.as_ref().map(SentencePipeline::dimensions)
     }
 
     /// Longest input in tokens, special tokens included.
     #[must_use]
     pub fn max_length(&self) -> usize {
-        self.max_length
+        self.inputs.max_length
     }
 
     /// The model's prompts, by name.
@@ -123,75 +146,71 @@ impl EmbeddingEngine {
         &self.prompts
     }
 
-    /// One vector for each text, in the order of `texts`.
+    /// The vectors of each text, in the order of `texts`.
     ///
     /// # Errors
-    /// [`InvalidConfig`] for no texts or an option that the model can't meet; [`InferenceError`] for a text that
-    /// can't be tokenized, or is too long where that is an error.
+    /// [`InvalidConfig`] for no texts or an option that the model can't meet; [`gllm_core::InferenceError`] for a
+    /// text that can't be tokenized, or is too long where that is an error.
     pub fn embed<T: AsRef<str> + Sync>(&self, texts: &[T], options: &EmbedOptions) -> Result<EmbeddingResponse> {
-        let max_length = self.check(texts.len(), options)?;
+        self.check(texts.len(), options)?;
+        let limit = self.inputs.limit(options.max_length, self.inputs.tokenizer.added_tokens())?;
         let prompt = self.prompt(options.prompt_name.as_deref())?;
         let (tokens, prompt_tokens) = match prompt {
             Some(prompt) if !prompt.is_empty() => {
                 let prompted: Vec<String> = texts.iter().map(|text| format!("{prompt}{}", text.as_ref())).collect();
-                let tokens = self.tokenizer.encode(&prompted, max_length, options.truncation)?;
-                (tokens, self.prompt_length(prompt, max_length)?)
+                let tokens = self.inputs.texts(&prompted, limit, options.truncation)?;
+                (tokens, self.prompt_length(prompt, limit)?)
             }
-            _ => (self.tokenizer.encode(texts, max_length, options.truncation)?, 0),
+            _ => (self.inputs.texts(texts, limit, options.truncation)?, 0),
         };
-        self.check_ids(&tokens)?;
 
         let lengths: Vec<usize> = tokens.iter().map(|tokens| tokens.ids.len()).collect();
-        let mut vectors = vec![Vec::new(); texts.len()];
+        let mut embeddings = vec![Embedding::default(); texts.len()];
         for places in plan_batches(&lengths, options.batch_tokens) {
             let batch: Vec<&Tokens> = places.iter().map(|&place| &tokens[place]).collect();
-            for (place, vector) in places.into_iter().zip(self.forward(&batch, prompt_tokens)?) {
-                vectors[place] = match options.dimensions {
-                    Some(kept) => cut(vector, kept),
-                    None => vector,
-                };
+            for (index, embedding) in places.into_iter().zip(self.forward(&batch, prompt_tokens, options)?) {
+                embeddings[index] = Embedding { index, ..embedding };
             }
         }
 
-        let truncated: Vec<Truncated> = (tokens.iter().enumerate())
-            .filter(|(_, tokens)| tokens.total > tokens.ids.len())
-            .map(|(index, tokens)| Truncated { index, tokens: tokens.total, kept: tokens.ids.len() })
-            .collect();
+        let truncated = truncated(&tokens);
         if !truncated.is_empty() {
-            tracing::warn!(texts = truncated.len(), max_length, "texts were longer than the model reads and were cut");
+            tracing::warn!(texts = truncated.len(), limit, "texts were longer than the model reads and were cut");
         }
         let prompt_tokens = lengths.iter().sum();
-        Ok(EmbeddingResponse {
-            embeddings: vectors
-                .into_iter()
-                .enumerate()
-                .map(|(index, embedding)| Embedding { index, embedding })
-                .collect(),
-            usage: Usage { prompt_tokens, total_tokens: prompt_tokens },
-            truncated,
-        })
+        let usage = Usage { prompt_tokens, total_tokens: prompt_tokens };
+        Ok(EmbeddingResponse { embeddings, usage, truncated })
     }
 
-    /// The limit in force, if the options are such that the model can meet them.
-    fn check(&self, texts: usize, options: &EmbedOptions) -> Result<usize> {
+    /// Refuses options that the model can't meet.
+    fn check(&self, texts: usize, options: &EmbedOptions) -> Result<()> {
+        let invalid = |option, expected: &str, found: &str| Err(InvalidConfig::new(option, expected, found).into());
         if texts == 0 {
-            return Err(InvalidConfig::new("input", "at least one text", "none").into());
+            return invalid("input", "at least one text", "none");
         }
-        if options.batch_tokens == 0 {
-            return Err(InvalidConfig::new("batch_tokens", "at least 1", "0").into());
+        check_batch_tokens(options.batch_tokens)?;
+        if options.sparse && self.sparse.is_none() {
+            return invalid("sparse", "false: this model has no sparse vectors", "true");
         }
-        let size = self.dimensions();
-        if let Some(kept) = options.dimensions.filter(|kept| !(1..=size).contains(kept)) {
-            let expected = format!("1 to {size}, the size of this model's embeddings");
-            return Err(InvalidConfig::new("dimensions", expected, kept.to_string()).into());
+        if options.multi_vector && self.multi_vector.is_none() {
+            return invalid("multi_vector", "false: this model has one vector for a text", "true");
         }
-        let shortest = self.tokenizer.added_tokens() + 1;
-        let limit = options.max_length.unwrap_or(self.max_length);
-        if !(shortest..=self.max_length).contains(&limit) {
-            let expected = format!("{shortest} to {}, the most tokens that this model reads", self.max_length);
-            return Err(InvalidConfig::new("max_length", expected, limit.to_string()).into());
+        let Some(size) = self.dimensions() else {
+            return match options {
+                EmbedOptions { sparse: false, .. } => invalid("sparse", "true: this model has only these", "false"),
+                EmbedOptions { dimensions: Some(kept), .. } => {
+                    invalid("dimensions", "none: this model has only sparse vectors", &kept.to_string())
+                }
+                _ => Ok(()),
+            };
+        };
+        match options.dimensions.filter(|kept| !(1..=size).contains(kept)) {
+            Some(kept) => {
+                let expected = format!("1 to {size}, the size of this model's embeddings");
+                invalid("dimensions", &expected, &kept.to_string())
+            }
+            None => Ok(()),
         }
-        Ok(limit)
     }
 
     fn prompt(&self, name: Option<&str>) -> Result<Option<&str>> {
@@ -206,37 +225,37 @@ impl EmbeddingEngine {
 
     /// Tokens that a prompt takes at the start of a sequence, leading special tokens included.
     fn prompt_length(&self, prompt: &str, max_length: usize) -> Result<usize> {
-        let encode = |text| self.tokenizer.encode(&[text], max_length, Truncation::Cut);
+        let encode = |text| self.inputs.tokenizer.encode(&[text], max_length, Truncation::Cut);
         let ids = |tokens: Vec<Tokens>| tokens.into_iter().next().unwrap_or_default().ids;
         let (prompt, empty) = (ids(encode(prompt)?), ids(encode("")?));
         let ends_special = prompt.last().is_some_and(|last| empty.last() == Some(last));
         Ok(prompt.len() - usize::from(ends_special))
     }
 
-    fn check_ids(&self, tokens: &[Tokens]) -> Result<()> {
-        for (index, tokens) in tokens.iter().enumerate() {
-            if let Some(&id) = tokens.ids.iter().find(|&&id| id as usize >= self.vocab_size) {
-                return Err(InferenceError::TokenOutOfRange { index, id, vocab: self.vocab_size }.into());
-            }
-            if let Some(id) = tokens.type_ids.iter().find(|&&id| id as usize >= self.type_vocab_size) {
-                let reason = format!("segment {id}, but the model knows {}", self.type_vocab_size);
-                return Err(InferenceError::Tokenize { index, reason }.into());
-            }
-            if tokens.ids.is_empty() {
-                let reason = "it has no tokens, and the tokenizer adds none".into();
-                return Err(InferenceError::Tokenize { index, reason }.into());
+    /// The vectors of each sequence of the batch, in its order.
+    fn forward(&self, batch: &[&Tokens], prompt_tokens: usize, options: &EmbedOptions) -> Result<Vec<Embedding>> {
+        let (hidden, sequences) = self.encoder.forward(batch);
+        let mut embeddings = vec![Embedding::default(); batch.len()];
+        if let Some(pipeline) = &self.dense {
+            let values = to_host(pipeline.forward(&hidden, &sequences, prompt_tokens))?;
+            for (embedding, vector) in embeddings.iter_mut().zip(values.chunks_exact(pipeline.dimensions())) {
+                embedding.embedding = match options.dimensions {
+                    Some(kept) => cut(vector.to_vec(), kept),
+                    None => vector.to_vec(),
+                };
             }
         }
-        Ok(())
-    }
-
-    /// One vector for each sequence of the batch.
-    fn forward(&self, batch: &[&Tokens], prompt_tokens: usize) -> Result<Vec<Vec<f32>>> {
-        let (hidden, sequences) = self.encoder.forward(batch);
-        let pooled = self.pipeline.forward(&hidden, &sequences, prompt_tokens);
-        let failed = |e: TensorReadError| InferenceError::Device { reason: e.to_string() };
-        let values = pooled.try_into_vec_as::<f32>().map_err(failed)?;
-        Ok(values.chunks_exact(self.dimensions()).map(<[f32]>::to_vec).collect())
+        if let Some(head) = self.sparse.as_ref().filter(|_| options.sparse) {
+            for (embedding, vector) in embeddings.iter_mut().zip(head.forward(&hidden, &sequences, batch)?) {
+                embedding.sparse = Some(vector);
+            }
+        }
+        if let Some(head) = self.multi_vector.as_ref().filter(|_| options.multi_vector) {
+            for (embedding, vectors) in embeddings.iter_mut().zip(head.forward(&hidden, &sequences)?) {
+                embedding.multi_vector = Some(vectors);
+            }
+        }
+        Ok(embeddings)
     }
 }
 

@@ -1,64 +1,90 @@
-//! The BERT encoder.
+//! The encoder, for every family: what differs between them is in the configuration and the names.
 //!
-//! Post-norm blocks over learned position embeddings, written once over Burn's tensors. The pooler and
-//! the task heads that checkpoints carry beside it are not read.
-//!
-//! Source: <https://arxiv.org/abs/1810.04805>; names and order of operations as `BertModel` of transformers.
+//! Embeddings, then blocks of self-attention and feed-forward around residual sums. The task heads that checkpoints
+//! carry on top of it are read elsewhere ([`crate::CrossEncoder`], [`crate::SparseHead`]).
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use gllm_core::Result;
 
-use crate::config::BertConfig;
-use crate::layers::{EmbeddingTable, LayerNorm, Linear, SelfAttention};
+use crate::config::{AttentionPositions, NormOrder};
+use crate::layers::{Embeddings, FeedForward, LayerNorm, RelativeBias, SelfAttention};
+use crate::names::Names;
+use crate::ops::{AttentionPattern, RotaryTables, ScoreBias};
 use crate::text::Tokens;
-use crate::{Activation, Sequences, Weights, ops};
+use crate::{EncoderConfig, Sequences, Weights};
 
 /// Token ids to hidden states.
 #[derive(Debug)]
-pub struct BertEncoder {
-    words: EmbeddingTable,
-    positions: EmbeddingTable,
-    token_types: EmbeddingTable,
-    embedding_norm: LayerNorm,
-    layers: Vec<BertLayer>,
-    hidden: usize,
+pub struct Encoder {
+    config: EncoderConfig,
+    embeddings: Embeddings,
+    relative_bias: Option<RelativeBias>,
+    blocks: Vec<Block>,
+    final_norm: Option<LayerNorm>,
     device: Device,
 }
 
 #[derive(Debug)]
-struct BertLayer {
+struct Block {
+    order: NormOrder,
+    is_local: bool,
     attention: SelfAttention,
-    attention_output: Linear,
-    attention_norm: LayerNorm,
-    intermediate: Linear,
-    activation: Activation,
-    output: Linear,
-    output_norm: LayerNorm,
+    /// `None` where the embeddings' own stands in for it.
+    attention_norm: Option<LayerNorm>,
+    feed_forward: FeedForward,
+    feed_forward_norm: LayerNorm,
 }
 
-impl BertEncoder {
-    /// Reads the encoder from the root of `weights`, or from `bert` for a checkpoint with a task head.
+/// What attention needs to know about the places of tokens in a batch.
+struct Places {
+    rotary: Option<RotaryTables>,
+    pattern: AttentionPattern,
+}
+
+impl Encoder {
+    /// Reads the encoder from the top of `weights`, or from where a checkpoint with a task head has it.
     ///
     /// # Errors
     /// [`gllm_core::LoadError`] for a tensor that is missing or has another shape than `config` says.
-    pub fn load(config: &BertConfig, weights: &Weights<'_>, device: &Device) -> Result<Self> {
-        let hidden = config.hidden_size;
-        let with_head = weights.contains("bert.embeddings.word_embeddings.weight");
-        let root = if with_head { weights.enter("bert") } else { weights.clone() };
-
-        let embeddings = root.enter("embeddings");
-        let table = |name: &str, rows| embeddings.enter(name).table("weight", rows, hidden);
-        let layers = (0..config.num_hidden_layers)
-            .map(|index| BertLayer::load(config, &root.enter(&format!("encoder.layer.{index}"))));
+    pub(crate) fn load(config: EncoderConfig, names: &Names, weights: &Weights<'_>, device: &Device) -> Result<Self> {
+        let weights = &Self::root(names, weights);
+        let relative_bias = match config.attention_positions {
+            AttentionPositions::Relative => {
+                Some(RelativeBias::load(&weights.enter(names.relative_bias), config.num_attention_heads)?)
+            }
+            _ => None,
+        };
+        let blocks = (0..config.num_hidden_layers)
+            .map(|index| Block::load(&config, names, index, &weights.enter(&format!("{}.{index}", names.layers))));
+        let final_norm = (config.norm_order == NormOrder::Pre)
+            .then(|| LayerNorm::load_for(&config, &weights.enter(names.final_norm)))
+            .transpose()?;
         Ok(Self {
-            words: table("word_embeddings", config.vocab_size)?,
-            positions: table("position_embeddings", config.max_position_embeddings)?,
-            token_types: table("token_type_embeddings", config.type_vocab_size)?,
-            embedding_norm: LayerNorm::load(&embeddings.enter("LayerNorm"), hidden, config.layer_norm_eps)?,
-            layers: layers.collect::<Result<_>>()?,
-            hidden,
+            embeddings: Embeddings::load(&config, names, weights)?,
+            relative_bias,
+            blocks: blocks.collect::<Result<_>>()?,
+            final_norm,
             device: device.clone(),
+            config,
         })
+    }
+
+    /// Where the encoder lies in the checkpoint.
+    pub(crate) fn root<'a>(names: &Names, weights: &Weights<'a>) -> Weights<'a> {
+        let with_head = weights.contains(&format!("{}.{}.weight", names.root, names.words));
+        if with_head { weights.enter(names.root) } else { weights.clone() }
+    }
+
+    /// Sizes and choices.
+    #[must_use]
+    pub fn config(&self) -> &EncoderConfig {
+        &self.config
+    }
+
+    /// Where its tensors are.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// Hidden states of the last layer for a batch, and the boundaries of its sequences.
@@ -67,57 +93,82 @@ impl BertEncoder {
     /// - returns `[tokens, hidden]`, the sequences one after the other in the order of `batch`
     ///
     /// # Panics
-    /// If a sequence is empty, longer than the positions, or has an id outside the vocabulary:
-    /// [`crate::EmbeddingEngine`] checks them.
+    /// If a sequence is empty, longer than the positions, or has an id outside the vocabulary: the engines check them.
     #[must_use]
     pub fn forward(&self, batch: &[&Tokens]) -> (Tensor<2>, Sequences) {
         let sequences = Sequences::new(batch.iter().map(|tokens| tokens.ids.len()).collect(), &self.device);
-        let mut x = self.embedding_norm.forward(self.embed(batch));
-        for layer in &self.layers {
-            x = layer.forward(x, &sequences);
+        let global = self.global_places(&sequences);
+        let local = self.local_places(&sequences);
+        let mut x = self.embeddings.forward(batch, &self.device);
+        for block in &self.blocks {
+            let places = local.as_ref().filter(|_| block.is_local).unwrap_or(&global);
+            x = block.forward(x, &sequences, places);
+        }
+        if let Some(norm) = &self.final_norm {
+            x = norm.forward(x);
         }
         (x, sequences)
     }
 
-    /// Sum of word, position and token-type embeddings.
-    fn embed(&self, batch: &[&Tokens]) -> Tensor<2> {
-        let n_tokens: usize = batch.iter().map(|tokens| tokens.ids.len()).sum();
-        let mut sums = vec![0.0; n_tokens * self.hidden];
-        let mut rows = sums.chunks_exact_mut(self.hidden);
-        for tokens in batch {
-            for (position, (&id, &token_type)) in tokens.ids.iter().zip(&tokens.type_ids).enumerate() {
-                let Some(row) = rows.next() else { break };
-                self.words.add_row(id as usize, row);
-                self.token_types.add_row(token_type as usize, row);
-                self.positions.add_row(position, row);
+    fn global_places(&self, sequences: &Sequences) -> Places {
+        let heads = self.config.num_attention_heads;
+        let bias = match (self.config.attention_positions, &self.relative_bias) {
+            (AttentionPositions::Alibi, _) => ScoreBias::alibi(heads, sequences, &self.device),
+            (_, Some(relative)) => relative.forward(sequences, &self.device),
+            _ => ScoreBias::None,
+        };
+        let rotary = match self.config.attention_positions {
+            AttentionPositions::Rotary(rotary) => {
+                Some(RotaryTables::new(rotary, self.config.head_dim(), sequences.lengths(), &self.device))
             }
-        }
-        Tensor::from_data(TensorData::new(sums, [n_tokens, self.hidden]), &self.device)
+            _ => None,
+        };
+        Places { rotary, pattern: AttentionPattern::new(sequences, None, bias, &self.device) }
+    }
+
+    fn local_places(&self, sequences: &Sequences) -> Option<Places> {
+        let local = self.config.local_attention.as_ref()?;
+        let rotary = RotaryTables::new(local.rotary, self.config.head_dim(), sequences.lengths(), &self.device);
+        let pattern = AttentionPattern::new(sequences, Some(local.reach), ScoreBias::None, &self.device);
+        Some(Places { rotary: Some(rotary), pattern })
     }
 }
 
-impl BertLayer {
-    fn load(config: &BertConfig, weights: &Weights<'_>) -> Result<Self> {
-        let (hidden, ffn, eps) = (config.hidden_size, config.intermediate_size, config.layer_norm_eps);
-        let linear = |name, inputs, outputs| Linear::load(&weights.enter(name), inputs, outputs);
-        let norm = |name| LayerNorm::load(&weights.enter(name), hidden, eps);
+impl Block {
+    fn load(config: &EncoderConfig, names: &Names, index: usize, weights: &Weights<'_>) -> Result<Self> {
+        let norm = |name| LayerNorm::load_for(config, &weights.enter(name));
+        let is_bare = config.norm_order == NormOrder::Pre && index == 0;
+        let local = config.local_attention.as_ref();
         Ok(Self {
-            attention: SelfAttention::load(&weights.enter("attention.self"), hidden, config.num_attention_heads)?,
-            attention_output: linear("attention.output.dense", hidden, hidden)?,
-            attention_norm: norm("attention.output.LayerNorm")?,
-            intermediate: linear("intermediate.dense", hidden, ffn)?,
-            activation: config.activation,
-            output: linear("output.dense", ffn, hidden)?,
-            output_norm: norm("output.LayerNorm")?,
+            order: config.norm_order,
+            is_local: local.and_then(|local| local.layers.get(index)).copied().unwrap_or(false),
+            attention: SelfAttention::load(config, names, weights)?,
+            attention_norm: (!is_bare).then(|| norm(names.attention_norm)).transpose()?,
+            feed_forward: FeedForward::load(config, names, weights)?,
+            feed_forward_norm: norm(names.feed_forward_norm)?,
         })
     }
 
     /// # Shapes
     /// - `x`: `[tokens, hidden]`, returns the same
-    fn forward(&self, x: Tensor<2>, sequences: &Sequences) -> Tensor<2> {
-        let mixed = self.attention_output.forward(self.attention.forward(&x, sequences));
-        let x = self.attention_norm.forward_add(mixed, x);
-        let inner = ops::activate(self.intermediate.forward(x.clone()), self.activation);
-        self.output_norm.forward_add(self.output.forward(inner), x)
+    fn forward(&self, x: Tensor<2>, sequences: &Sequences, places: &Places) -> Tensor<2> {
+        let attend = |x: &Tensor<2>| self.attention.forward(x, sequences, places.rotary.as_ref(), &places.pattern);
+        let normalise = |x: Tensor<2>| match &self.attention_norm {
+            Some(norm) => norm.forward(x),
+            None => x,
+        };
+        match self.order {
+            NormOrder::Post => {
+                let x = match &self.attention_norm {
+                    Some(norm) => norm.forward_add(attend(&x), x),
+                    None => attend(&x) + x,
+                };
+                self.feed_forward_norm.forward_add(self.feed_forward.forward(&x), x)
+            }
+            NormOrder::Pre => {
+                let x = attend(&normalise(x.clone())) + x;
+                self.feed_forward.forward(&self.feed_forward_norm.forward(x.clone())) + x
+            }
+        }
     }
 }

@@ -11,10 +11,12 @@ mod attention;
 mod cpu;
 mod linear;
 mod pooling;
+mod rotary;
 
 pub use activation::Activation;
 pub(crate) use activation::activate;
 pub(crate) use add_norm::{add_norm, norm};
-pub(crate) use attention::attention;
+pub(crate) use attention::{AttentionPattern, ScoreBias, attention};
 pub(crate) use linear::linear;
 pub(crate) use pooling::{l2_normalize, pool};
+pub(crate) use rotary::{RotaryTables, rotate};

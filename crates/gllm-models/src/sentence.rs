@@ -4,15 +4,16 @@
 //! its versions 2 to 6 write. A model without `modules.json` is pooled by the mean and not normalised,
 //! as there.
 
-use std::path::{Component, Path};
+use std::path::Path;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use gllm_core::{LoadError, LoadProblem, Result};
+use gllm_core::{LoadError, Result};
 use gllm_quant::WeightFiles;
 use serde::Deserialize;
 
-use crate::config::{read_json, require_config};
+use crate::config::{bad_field, require_config, unsupported};
 use crate::layers::Linear;
+use crate::modules::Modules;
 use crate::{Activation, Sequences, Weights, ops};
 
 /// How the tokens of a sequence become one vector.
@@ -59,15 +60,6 @@ pub struct SentencePipeline {
 enum Module {
     Dense(Box<Linear>, Activation),
     Normalize,
-}
-
-/// An entry of `modules.json`.
-#[derive(Deserialize)]
-struct ModuleEntry {
-    #[serde(default)]
-    path: String,
-    #[serde(rename = "type")]
-    class: String,
 }
 
 /// `1_Pooling/config.json`: one field since version 5, booleans before.
@@ -117,37 +109,29 @@ struct DenseFile {
 }
 
 impl SentencePipeline {
-    /// Reads the modules that `modules.json` in `folder` lists, for hidden states of width `hidden`.
+    /// Reads the modules of a model with hidden states of width `hidden`.
     ///
     /// # Errors
     /// [`LoadError`] that names the file and the module or field that is malformed or not supported.
-    pub fn load(folder: &Path, hidden: usize, device: &Device) -> Result<Self> {
-        let list = folder.join("modules.json");
+    pub(crate) fn load(modules: Option<&Modules>, hidden: usize, device: &Device) -> Result<Self> {
         let mut pipeline =
             Self { pooling: vec![PoolingMode::Mean], include_prompt: true, modules: Vec::new(), dimensions: hidden };
-        let Some(entries) = read_json::<Vec<ModuleEntry>>(&list)? else {
-            tracing::debug!(folder = %folder.display(), "no modules.json: mean pooling, no normalisation");
+        let Some(modules) = modules else {
+            tracing::debug!("no modules.json: mean pooling, no normalisation");
             return Ok(pipeline);
         };
-        let unsupported = |what: &str, found: &str, supported: &str| {
-            let (what, found, supported) = (what.into(), found.into(), supported.into());
-            LoadError::new(&list, LoadProblem::Unsupported { what, found, supported })
-        };
-        for (place, entry) in entries.iter().enumerate() {
-            // The class was moved between packages over the versions; its name stayed.
-            let class = entry.class.rsplit('.').next().unwrap_or_default();
-            if !Path::new(&entry.path).components().all(|part| matches!(part, Component::Normal(_))) {
-                return Err(unsupported("module path", &entry.path, "a folder within the model").into());
-            }
-            let path = folder.join(&entry.path);
-            match (place, class) {
-                (0, "Transformer") if entry.path.is_empty() => {}
-                (1, "Pooling") => pipeline.read_pooling(&path)?,
-                (2.., "Dense") => pipeline.read_dense(&path, device)?,
-                (2.., "Normalize") => pipeline.modules.push(Module::Normalize),
+        for (place, module) in modules.after_encoder.iter().enumerate() {
+            match (place, module.name()) {
+                (0, "Pooling") => pipeline.read_pooling(&module.folder)?,
+                (1.., "Dense") => pipeline.read_dense(&module.folder, device)?,
+                (1.., "Normalize") => pipeline.modules.push(Module::Normalize),
                 _ => {
-                    let supported = "Transformer (in the model's folder), then Pooling, then Dense and Normalize";
-                    return Err(unsupported("sentence module", &entry.class, supported).into());
+                    let supported = "Transformer, then Pooling, then Dense and Normalize; or SpladePooling alone";
+                    return Err(LoadError::new(
+                        &modules.path,
+                        unsupported("sentence module", module.class.as_str(), supported),
+                    )
+                    .into());
                 }
             }
         }
@@ -174,14 +158,12 @@ impl SentencePipeline {
             .collect(),
         };
         if names.is_empty() {
-            let (field, expected, found) = ("pooling_mode".into(), "at least one mode".into(), "none".into());
-            return Err(LoadError::new(path, LoadProblem::Field { field, expected, found }).into());
+            return Err(LoadError::new(path, bad_field("pooling_mode", "at least one mode", "none")).into());
         }
         let modes = names.iter().map(|name| {
             PoolingMode::from_config(name).ok_or_else(|| {
-                let supported = "cls, max, mean, mean_sqrt_len_tokens, lasttoken".into();
-                let problem = LoadProblem::Unsupported { what: "pooling_mode".into(), found: name.clone(), supported };
-                LoadError::new(&path, problem)
+                let supported = "cls, max, mean, mean_sqrt_len_tokens, lasttoken";
+                LoadError::new(&path, unsupported("pooling_mode", name, supported))
             })
         });
         self.pooling = modes.collect::<std::result::Result<_, _>>()?;
@@ -195,28 +177,18 @@ impl SentencePipeline {
         let problem = |problem| LoadError::new(&path, problem);
         if file.in_features != self.dimensions {
             let expected = format!("{}, the width of the module before", self.dimensions);
-            let (field, found) = ("in_features".into(), file.in_features.to_string());
-            return Err(problem(LoadProblem::Field { field, expected, found }).into());
+            return Err(problem(bad_field("in_features", expected, file.in_features)).into());
         }
         if file.use_residual {
-            let (what, found, supported) = ("use_residual".into(), "true".into(), "false".into());
-            return Err(problem(LoadProblem::Unsupported { what, found, supported }).into());
+            return Err(problem(unsupported("use_residual", "true", "false")).into());
         }
-        // A path of Python, such as `torch.nn.modules.activation.Tanh`, which is also the default there.
+        // The default there.
         let name = file.activation_function.as_deref().unwrap_or("Tanh");
-        let activation = match name.rsplit('.').next() {
-            Some("Tanh") => Activation::Tanh,
-            Some("Identity") => Activation::Identity,
-            Some("ReLU") => Activation::Relu,
-            Some("GELU") => Activation::Gelu,
-            Some("SiLU") => Activation::Silu,
-            _ => {
-                let (what, supported) = ("activation_function".into(), "Tanh, Identity, ReLU, GELU, SiLU".into());
-                return Err(problem(LoadProblem::Unsupported { what, found: name.into(), supported }).into());
-            }
+        let Some(activation) = Activation::from_torch(name) else {
+            return Err(problem(unsupported("activation_function", name, Activation::SUPPORTED_TORCH)).into());
         };
         let linear = Weights::read(&WeightFiles::open(folder)?, device, |weights| {
-            Linear::load_with_bias(&weights.enter("linear"), file.in_features, file.out_features, file.bias)
+            Linear::load(&weights.enter("linear"), file.in_features, file.out_features, file.bias)
         })?;
         self.modules.push(Module::Dense(Box::new(linear), activation));
         self.dimensions = file.out_features;

@@ -61,18 +61,24 @@ impl Sequences {
         &self.lengths
     }
 
+    /// The blocks, in the order of the tokens.
+    pub(crate) fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
     /// Applies `f` to each block of the packed activations and packs what it returns.
     ///
     /// # Shapes
     /// - `packed`: `N` activations `[tokens, hidden]`
-    /// - `f`: `N` times `[rows, len, hidden]` to `[rows, len, out]`
+    /// - `f`: the block's place among the blocks, and `N` times `[rows, len, hidden]` to `[rows, len, out]`
     /// - returns `[tokens, out]`
     pub(crate) fn map_blocks<const N: usize>(
         &self,
         packed: &[Tensor<2>; N],
-        f: impl Fn(&Block, [Tensor<3>; N]) -> Tensor<3>,
+        f: impl Fn(usize, &Block, [Tensor<3>; N]) -> Tensor<3>,
     ) -> Tensor<2> {
-        let mapped = self.blocks.iter().map(|block| block.pack(f(block, packed.each_ref().map(|x| block.unpack(x)))));
+        let mapped = self.blocks.iter().enumerate();
+        let mapped = mapped.map(|(at, block)| block.pack(f(at, block, packed.each_ref().map(|x| block.unpack(x)))));
         concatenate(mapped.collect())
     }
 

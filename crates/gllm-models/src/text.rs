@@ -4,4 +4,4 @@ mod batch;
 mod tokenizer;
 
 pub use batch::plan_batches;
-pub use tokenizer::{Tokenizer, Tokens};
+pub use tokenizer::{Pairs, Tokenizer, Tokens};

@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::{AllocationProperty, Bytes, DType as BurnDType, Device, Shape, Tensor, TensorData};
 use gllm_core::{LoadError, LoadProblem, Result};
@@ -33,6 +33,11 @@ impl<'a> Weights<'a> {
         let unused: Vec<&str> = files.names().filter(|name| !used.contains(*name)).collect();
         tracing::debug!(folder = %files.folder().display(), used = used.len(), unused = ?unused, "weights loaded");
         Ok(model)
+    }
+
+    /// The folder of the files.
+    pub(crate) fn folder(&self) -> &Path {
+        self.files.folder()
     }
 
     /// The place called `name` below this one.

@@ -1,32 +1,46 @@
-//! The thread that owns an embedding model.
+//! A handle to a thread that owns an embedding model.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::thread;
+use std::fmt;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-use gllm_core::{EmbeddingResponse, Error, InferenceError, Result};
+use crossbeam_channel::Sender;
+use gllm_core::{EmbeddingResponse, Error, Result};
 use gllm_models::{EmbedOptions, EmbeddingEngine};
 
-/// Requests that may wait before senders have to.
-const INBOX: usize = 64;
-
-type Respond = Box<dyn FnOnce(Result<EmbeddingResponse>) + Send>;
-
-struct Request {
-    texts: Vec<String>,
-    options: EmbedOptions,
-    respond: Respond,
-}
+use crate::actor::{self, Request, guarded};
 
 /// A way to a thread that owns an embedding model. Clones share the thread.
 #[derive(Clone, Debug)]
 pub struct EmbedderHandle {
-    inbox: Sender<Request>,
+    inbox: Sender<EmbedRequest>,
+}
+
+struct EmbedRequest {
+    texts: Vec<String>,
+    options: EmbedOptions,
+    respond: Box<dyn FnOnce(Result<EmbeddingResponse>) + Send>,
+}
+
+impl Request for EmbedRequest {
+    type Engine = EmbeddingEngine;
+
+    fn answer(self, engine: &EmbeddingEngine) {
+        (self.respond)(guarded(|| engine.embed(&self.texts, &self.options)));
+    }
+
+    fn refuse(self, error: Error) {
+        (self.respond)(Err(error));
+    }
+}
+
+impl fmt::Debug for EmbedRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbedRequest").field("texts", &self.texts.len()).finish_non_exhaustive()
+    }
 }
 
 impl EmbedderHandle {
     /// Starts a thread that loads a model and then answers requests. `ready` gets what `load` returns beside
-    /// the model, or why it failed; then requests are answered with [`InferenceError::Stopped`].
+    /// the model, or why it failed; then requests are answered with [`gllm_core::InferenceError::Stopped`].
     ///
     /// # Errors
     /// [`Error::Io`] if the system has no thread to give.
@@ -34,23 +48,7 @@ impl EmbedderHandle {
         load: impl FnOnce() -> Result<(EmbeddingEngine, T)> + Send + 'static,
         ready: impl FnOnce(Result<T>) + Send + 'static,
     ) -> Result<Self> {
-        let (inbox, requests) = bounded(INBOX);
-        let body = move || match guarded(load) {
-            Ok((engine, loaded)) => {
-                ready(Ok(loaded));
-                serve(&engine, &requests);
-            }
-            Err(error) => {
-                let reason = format!("it failed to load: {error}");
-                ready(Err(error));
-                // A request may be on its way, and every request gets an answer.
-                for Request { respond, .. } in &requests {
-                    respond(Err(stopped(&reason)));
-                }
-            }
-        };
-        thread::Builder::new().name("gllm-embedder".into()).spawn(body)?;
-        Ok(Self { inbox })
+        Ok(Self { inbox: actor::spawn("gllm-embedder", load, ready)? })
     }
 
     /// Hands `texts` to the model's thread, which calls `respond` with the answer. Waits while 64 requests are
@@ -61,39 +59,15 @@ impl EmbedderHandle {
         options: EmbedOptions,
         respond: impl FnOnce(Result<EmbeddingResponse>) + Send + 'static,
     ) {
-        let request = Request { texts, options, respond: Box::new(respond) };
-        if let Err(refused) = self.inbox.send(request) {
-            (refused.into_inner().respond)(Err(stopped("it can't be reached")));
-        }
+        actor::submit(&self.inbox, EmbedRequest { texts, options, respond: Box::new(respond) });
     }
-}
-
-fn stopped(reason: &str) -> Error {
-    InferenceError::Stopped { reason: reason.into() }.into()
-}
-
-fn serve(engine: &EmbeddingEngine, requests: &Receiver<Request>) {
-    for Request { texts, options, respond } in requests {
-        respond(guarded(|| engine.embed(&texts, &options)));
-    }
-    tracing::debug!("the last handle is gone, the embedder's thread ends");
-}
-
-/// Turns a panic below into an error, so that every request gets an answer.
-fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let message = panic.downcast_ref::<&str>().map(ToString::to_string);
-        let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
-        let reason = message.unwrap_or_else(|| "a panic without a message".into());
-        Err(Error::from(InferenceError::Device { reason }))
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
 
-    use gllm_core::InvalidConfig;
+    use gllm_core::{InferenceError, InvalidConfig};
 
     use super::*;
 
@@ -112,11 +86,5 @@ mod tests {
         handle.submit(vec!["x".into()], EmbedOptions::default(), move |r| answer.send(r).expect("heard"));
         let error = answered.recv().expect("an answer").expect_err("no thread");
         assert!(matches!(error, Error::InferenceError(InferenceError::Stopped { .. })), "{error}");
-    }
-
-    #[test]
-    fn a_panic_is_an_error_with_its_message() {
-        let error = guarded::<()>(|| panic!("shape {}", 3)).expect_err("a panic").to_string();
-        assert_eq!(error, "the computation failed: shape 3");
     }
 }

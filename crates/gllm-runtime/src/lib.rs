@@ -1,9 +1,11 @@
-//! Threads that own models.
+//! Actor threads: a dedicated thread owns a model, handles hold a channel to it.
 //!
-//! A handle is `Send + Sync` and holds only a channel's sender; one dedicated thread owns the model and
-//! ends when the last handle is dropped. Each request carries its own way to answer, so that this crate
-//! needs no executor and serves any.
+//! A request carries the way to its answer, so that callers may wait as they like: on a channel, or in a
+//! future. When the last handle is gone the thread ends, and the model with it.
 
+mod actor;
 mod embedder;
+mod reranker;
 
 pub use embedder::EmbedderHandle;
+pub use reranker::RerankerHandle;

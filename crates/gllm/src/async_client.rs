@@ -1,13 +1,17 @@
 //! The asynchronous client: the model lives on a thread of its own, the executor only waits.
 
-use gllm_core::{EmbeddingResponse, InferenceError, ModelInfo, Result, Truncation};
-use gllm_models::EmbedOptions;
-use gllm_runtime::EmbedderHandle;
+use std::sync::Arc;
+use std::thread;
+
+use gllm_core::{EmbeddingResponse, InferenceError, ModelInfo, ModelType, RerankResponse, Result, Truncation};
+use gllm_models::{EmbedOptions, RerankOptions};
+use gllm_runtime::{EmbedderHandle, RerankerHandle};
 use tokio::sync::oneshot;
 
 use crate::ClientConfig;
 use crate::embeddings::embed_options;
-use crate::load::{About, Loaded, load};
+use crate::load::{About, find};
+use crate::rerank::rerank_options;
 
 /// A loaded model on a thread of its own. Works on any executor; clones share the model.
 ///
@@ -20,12 +24,18 @@ use crate::load::{About, Loaded, load};
 /// ```
 #[derive(Clone, Debug)]
 pub struct AsyncClient {
-    embedder: EmbedderHandle,
-    about: std::sync::Arc<About>,
+    handle: Handle,
+    about: Arc<About>,
+}
+
+#[derive(Clone, Debug)]
+enum Handle {
+    Embedder(EmbedderHandle),
+    Reranker(RerankerHandle),
 }
 
 impl AsyncClient {
-    /// As [`crate::Client::new`]; download and load happen on the model's thread.
+    /// As [`crate::Client::new`]; download and load happen on threads of their own.
     ///
     /// # Errors
     /// As [`crate::Client::new`].
@@ -38,13 +48,22 @@ impl AsyncClient {
     /// # Errors
     /// As [`crate::Client::with_config`].
     pub async fn with_config(model: &str, config: ClientConfig) -> Result<Self> {
-        let (ready, is_ready) = oneshot::channel();
+        let (looked, is_found) = oneshot::channel();
         let model = model.to_owned();
-        let load = move || load(&model, config, &mut ()).map(|Loaded { engine, about }| (engine, about));
         // If nobody waits any more, nobody needs the answer; this holds for each `send` below.
-        let embedder = EmbedderHandle::spawn(load, |loaded| drop(ready.send(loaded)))?;
+        let look = move || drop(looked.send(find(&model, config, &mut ())));
+        thread::Builder::new().name("gllm-fetch".into()).spawn(look)?;
+        let found = is_found.await.map_err(|_| stopped())??;
+
+        let (ready, is_ready) = oneshot::channel();
+        let ready = |loaded| drop(ready.send(loaded));
+        let handle = if found.model_type == ModelType::Rerank {
+            Handle::Reranker(RerankerHandle::spawn(|| found.load_reranker(), ready)?)
+        } else {
+            Handle::Embedder(EmbedderHandle::spawn(|| found.load_embedder(), ready)?)
+        };
         let about = is_ready.await.map_err(|_| stopped())??;
-        Ok(Self { embedder, about: about.into() })
+        Ok(Self { handle, about: Arc::new(about) })
     }
 
     /// What the model is.
@@ -66,7 +85,17 @@ impl AsyncClient {
         I::Item: Into<String>,
     {
         let texts = input.into_iter().map(Into::into).collect();
-        AsyncEmbeddingsBuilder { embedder: &self.embedder, texts, options: EmbedOptions::default() }
+        AsyncEmbeddingsBuilder { client: self, texts, options: EmbedOptions::default() }
+    }
+
+    /// Ranks documents by how well they answer a query: set what is needed, then [`AsyncRerankBuilder::generate`].
+    pub fn rerank<I>(&self, query: impl Into<String>, documents: I) -> AsyncRerankBuilder<'_>
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        let documents = documents.into_iter().map(Into::into).collect();
+        AsyncRerankBuilder { client: self, query: query.into(), documents, options: RerankOptions::default() }
     }
 }
 
@@ -78,7 +107,7 @@ fn stopped() -> InferenceError {
 #[derive(Debug)]
 #[must_use = "nothing is computed before `generate`"]
 pub struct AsyncEmbeddingsBuilder<'a> {
-    embedder: &'a EmbedderHandle,
+    client: &'a AsyncClient,
     texts: Vec<String>,
     options: EmbedOptions,
 }
@@ -91,8 +120,38 @@ impl AsyncEmbeddingsBuilder<'_> {
     /// # Errors
     /// As [`crate::EmbeddingsBuilder::generate`].
     pub async fn generate(self) -> Result<EmbeddingResponse> {
+        let Handle::Embedder(embedder) = &self.client.handle else {
+            return Err(self.client.about.refuse("an embedding model"));
+        };
         let (answer, answered) = oneshot::channel();
-        self.embedder.submit(self.texts, self.options, |response| drop(answer.send(response)));
+        embedder.submit(self.texts, self.options, |response| drop(answer.send(response)));
+        answered.await.map_err(|_| stopped())?
+    }
+}
+
+/// A request for a ranking; [`AsyncRerankBuilder::generate`] answers it.
+#[derive(Debug)]
+#[must_use = "nothing is computed before `generate`"]
+pub struct AsyncRerankBuilder<'a> {
+    client: &'a AsyncClient,
+    query: String,
+    documents: Vec<String>,
+    options: RerankOptions,
+}
+
+rerank_options!(AsyncRerankBuilder<'_>);
+
+impl AsyncRerankBuilder<'_> {
+    /// As [`crate::RerankBuilder::generate`].
+    ///
+    /// # Errors
+    /// As [`crate::RerankBuilder::generate`].
+    pub async fn generate(self) -> Result<RerankResponse> {
+        let Handle::Reranker(reranker) = &self.client.handle else {
+            return Err(self.client.about.refuse("a reranker"));
+        };
+        let (answer, answered) = oneshot::channel();
+        reranker.submit(self.query, self.documents, self.options, |response| drop(answer.send(response)));
         answered.await.map_err(|_| stopped())?
     }
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use gllm_core::{ModelInfo, Result};
+use gllm_core::{ModelInfo, ModelType, Result};
 use gllm_hub::Progress;
-use gllm_models::EmbeddingEngine;
+use gllm_models::{EmbeddingEngine, RerankEngine};
 
-use crate::load::{About, Loaded, load};
-use crate::{ClientConfig, EmbeddingsBuilder};
+use crate::load::{About, find};
+use crate::{ClientConfig, EmbeddingsBuilder, RerankBuilder};
 
 /// A loaded model that answers on the caller's thread.
 ///
@@ -19,8 +19,14 @@ use crate::{ClientConfig, EmbeddingsBuilder};
 /// ```
 #[derive(Debug)]
 pub struct Client {
-    engine: EmbeddingEngine,
+    engine: Engine,
     about: About,
+}
+
+#[derive(Debug)]
+enum Engine {
+    Embedder(Box<EmbeddingEngine>),
+    Reranker(Box<RerankEngine>),
 }
 
 impl Client {
@@ -48,7 +54,14 @@ impl Client {
     /// # Errors
     /// As [`Client::with_config`].
     pub fn with_progress(model: &str, config: ClientConfig, progress: &mut dyn Progress) -> Result<Self> {
-        let Loaded { engine, about } = load(model, config, progress)?;
+        let found = find(model, config, progress)?;
+        let (engine, about) = if found.model_type == ModelType::Rerank {
+            let (engine, about) = found.load_reranker()?;
+            (Engine::Reranker(engine.into()), about)
+        } else {
+            let (engine, about) = found.load_embedder()?;
+            (Engine::Embedder(engine.into()), about)
+        };
         Ok(Self { engine, about })
     }
 
@@ -67,7 +80,11 @@ impl Client {
     /// The model's prompts by name, for [`EmbeddingsBuilder::prompt_name`].
     #[must_use]
     pub fn prompts(&self) -> &BTreeMap<String, String> {
-        self.engine.prompts()
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
+        match &self.engine {
+            Engine::Embedder(engine) => engine.prompts(),
+            Engine::Reranker(_) => &NONE,
+        }
     }
 
     /// Embeds texts: set what is needed, then [`EmbeddingsBuilder::generate`].
@@ -76,6 +93,36 @@ impl Client {
         I: IntoIterator,
         I::Item: Into<String>,
     {
-        EmbeddingsBuilder::new(&self.engine, input)
+        EmbeddingsBuilder::new(self, input.into_iter().map(Into::into).collect())
+    }
+
+    /// Ranks documents by how well they answer a query: set what is needed, then [`RerankBuilder::generate`].
+    ///
+    /// ```no_run
+    /// let client = gllm::Client::new("bge-reranker-v2")?;
+    /// let response = client.rerank("What is a panda?", ["A bear.", "A Python library."]).top_n(1).generate()?;
+    /// println!("{}", response.results[0].index);
+    /// # Ok::<(), gllm::Error>(())
+    /// ```
+    pub fn rerank<I>(&self, query: impl Into<String>, documents: I) -> RerankBuilder<'_>
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        RerankBuilder::new(self, query.into(), documents.into_iter().map(Into::into).collect())
+    }
+
+    pub(crate) fn embedder(&self) -> Result<&EmbeddingEngine> {
+        match &self.engine {
+            Engine::Embedder(engine) => Ok(engine),
+            Engine::Reranker(_) => Err(self.about.refuse("an embedding model")),
+        }
+    }
+
+    pub(crate) fn reranker(&self) -> Result<&RerankEngine> {
+        match &self.engine {
+            Engine::Reranker(engine) => Ok(engine),
+            Engine::Embedder(_) => Err(self.about.refuse("a reranker")),
+        }
     }
 }

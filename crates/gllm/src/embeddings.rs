@@ -1,34 +1,31 @@
 //! A request for embeddings.
 
 use gllm_core::{EmbeddingResponse, Result, Truncation};
-use gllm_models::{EmbedOptions, EmbeddingEngine};
+use gllm_models::EmbedOptions;
+
+use crate::Client;
 
 /// A request for embeddings; [`EmbeddingsBuilder::generate`] answers it.
 #[derive(Debug)]
 #[must_use = "nothing is computed before `generate`"]
 pub struct EmbeddingsBuilder<'a> {
-    engine: &'a EmbeddingEngine,
+    client: &'a Client,
     texts: Vec<String>,
     options: EmbedOptions,
 }
 
 impl<'a> EmbeddingsBuilder<'a> {
-    pub(crate) fn new<I>(engine: &'a EmbeddingEngine, input: I) -> Self
-    where
-        I: IntoIterator,
-        I::Item: Into<String>,
-    {
-        let texts = input.into_iter().map(Into::into).collect();
-        Self { engine, texts, options: EmbedOptions::default() }
+    pub(crate) fn new(client: &'a Client, texts: Vec<String>) -> Self {
+        Self { client, texts, options: EmbedOptions::default() }
     }
 
     /// Computes the vectors, one for each text, in the order of the texts.
     ///
     /// # Errors
-    /// [`gllm_core::InvalidConfig`] for no texts, or an option that the model can't meet;
-    /// [`gllm_core::InferenceError`] for a text that is too long, where that is an error.
+    /// [`gllm_core::InvalidConfig`] for no texts, an option that the model can't meet, or a model that isn't for
+    /// embeddings; [`gllm_core::InferenceError`] for a text that is too long, where that is an error.
     pub fn generate(self) -> Result<EmbeddingResponse> {
-        self.engine.embed(&self.texts, &self.options)
+        self.client.embedder()?.embed(&self.texts, &self.options)
     }
 }
 
@@ -58,6 +55,18 @@ macro_rules! embed_options {
             /// Put the model's prompt of this name, such as `query`, before each text.
             pub fn prompt_name(mut self, name: impl Into<String>) -> Self {
                 self.options.prompt_name = Some(name.into());
+                self
+            }
+
+            /// Return the weights of the text's tokens too, for lexical search: bge-m3 and SPLADE models have them.
+            pub fn sparse(mut self, yes: bool) -> Self {
+                self.options.sparse = yes;
+                self
+            }
+
+            /// Return a vector for each token too, for late interaction: bge-m3 has them.
+            pub fn multi_vector(mut self, yes: bool) -> Self {
+                self.options.multi_vector = yes;
                 self
             }
 

@@ -11,9 +11,10 @@ mod client;
 mod config;
 mod embeddings;
 mod load;
+mod rerank;
 
 #[cfg(feature = "async")]
-pub use async_client::{AsyncClient, AsyncEmbeddingsBuilder};
+pub use async_client::{AsyncClient, AsyncEmbeddingsBuilder, AsyncRerankBuilder};
 pub use client::Client;
 pub use config::ClientConfig;
 pub use embeddings::EmbeddingsBuilder;
@@ -21,3 +22,4 @@ pub use gllm_core::*;
 /// The registry, the store and downloads.
 pub use gllm_hub as hub;
 pub use gllm_hub::ModelRegistry;
+pub use rerank::RerankBuilder;

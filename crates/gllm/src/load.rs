@@ -2,16 +2,21 @@
 
 use std::path::{Path, PathBuf};
 
-use gllm_core::{LoadError, LoadProblem, ModelInfo, ModelType, Result};
+use gllm_core::{InvalidConfig, LoadError, LoadProblem, ModelInfo, ModelType, Result};
 use gllm_hub::{ModelId, ModelRegistry, Progress, Settings, Store};
-use gllm_models::{EmbeddingEngine, device};
+use gllm_models::device::{self, OpenDevice};
+use gllm_models::{EmbeddingEngine, RerankEngine};
 
 use crate::ClientConfig;
 
-/// A model that is ready, and what is known about it.
-pub(crate) struct Loaded {
-    pub(crate) engine: EmbeddingEngine,
-    pub(crate) about: About,
+/// A model's files in place, and a device for them.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) model_type: ModelType,
+    name: String,
+    id: ModelId,
+    folder: PathBuf,
+    device: OpenDevice,
 }
 
 /// What is known about a loaded model.
@@ -21,47 +26,67 @@ pub(crate) struct About {
     pub(crate) device: String,
 }
 
-/// Finds or downloads `model` and loads it as `config` says; the Hub's address, token and the like come from the
+/// Finds or downloads `model`, for a device as `config` says; the Hub's address, token and the like come from the
 /// environment.
-pub(crate) fn load(model: &str, config: ClientConfig, progress: &mut dyn Progress) -> Result<Loaded> {
+pub(crate) fn find(model: &str, config: ClientConfig, progress: &mut dyn Progress) -> Result<Found> {
     let mut hub = Settings::from_env()?.hub;
     hub.models_dir = config.models_dir;
     let id = ModelId::parse(model)?;
     // Before a download: a device that isn't there is an error at once.
-    let opened = device::open(config.device)?;
+    let device = device::open(config.device)?;
     let folder = folder_of(Store::new(hub).fetch(&id, progress)?)?;
-    let engine = EmbeddingEngine::load(&folder, &opened.device)?;
-    let known = match &id {
-        ModelId::Hub(id) => ModelRegistry::builtin().get(id.repo_id()),
-        ModelId::Local(_) => None,
-    };
-    let (alias, repo_id) = match known {
-        Some(entry) => (entry.info.alias.clone(), entry.info.repo_id.clone()),
-        None => (model.to_owned(), id.to_string()),
-    };
-    let info = ModelInfo {
-        alias,
-        repo_id,
-        model_type: ModelType::Embedding,
-        architecture: engine.architecture(),
-        dimensions: Some(engine.dimensions()),
-        max_length: Some(engine.max_length()),
-    };
-    Ok(Loaded { engine, about: About { info, device: opened.description } })
+    Ok(Found { model_type: gllm_models::model_type(&folder)?, name: model.to_owned(), id, folder, device })
+}
+
+impl Found {
+    pub(crate) fn load_embedder(self) -> Result<(EmbeddingEngine, About)> {
+        let engine = EmbeddingEngine::load(&self.folder, &self.device.device)?;
+        let info = self.info(engine.architecture().clone(), engine.dimensions(), engine.max_length());
+        Ok((engine, About { info, device: self.device.description }))
+    }
+
+    pub(crate) fn load_reranker(self) -> Result<(RerankEngine, About)> {
+        let engine = RerankEngine::load(&self.folder, &self.device.device)?;
+        let info = self.info(engine.architecture().clone(), None, engine.max_length());
+        Ok((engine, About { info, device: self.device.description }))
+    }
+
+    fn info(&self, architecture: gllm_core::Architecture, dimensions: Option<usize>, max_length: usize) -> ModelInfo {
+        let known = match &self.id {
+            ModelId::Hub(id) => ModelRegistry::builtin().get(id.repo_id()),
+            ModelId::Local(_) => None,
+        };
+        let (alias, repo_id) = match known {
+            Some(entry) => (entry.info.alias.clone(), entry.info.repo_id.clone()),
+            None => (self.name.clone(), self.id.to_string()),
+        };
+        let (model_type, max_length) = (self.model_type, Some(max_length));
+        ModelInfo { alias, repo_id, model_type, architecture, dimensions, max_length }
+    }
+}
+
+impl About {
+    /// A request for what this model isn't for.
+    pub(crate) fn refuse(&self, expected: &str) -> gllm_core::Error {
+        let found = format!("`{}`, which is for {}", self.info.alias, self.info.model_type);
+        InvalidConfig::new("model", expected, found).into()
+    }
 }
 
 /// The model's folder, where the caller named the weights in it.
 fn folder_of(path: PathBuf) -> Result<PathBuf> {
+    const WEIGHTS: [&str; 4] =
+        ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
     if path.is_dir() {
         return Ok(path);
     }
     match path.file_name().and_then(|name| name.to_str()) {
-        Some("model.safetensors" | "model.safetensors.index.json") => {
+        Some(name) if WEIGHTS.contains(&name) => {
             Ok(path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new(".")).to_path_buf())
         }
         name => {
             let (what, found) = ("file".into(), name.unwrap_or_default().to_owned());
-            let supported = "model.safetensors or model.safetensors.index.json, beside its config.json".into();
+            let supported = format!("{}, beside its config.json", WEIGHTS.join(", "));
             Err(LoadError::new(path, LoadProblem::Unsupported { what, found, supported }).into())
         }
     }

@@ -1,13 +1,14 @@
 //! One JSON document in the shape of `OpenAI`'s answer, written piece by piece.
 //!
 //! Source: <https://platform.openai.com/docs/api-reference/embeddings/object>; `truncated` is ours, and is only there
-//! when a text was cut.
+//! when a text was cut, and so are `sparse` and `multi_vector`, which are there when they were asked for.
 
 use std::io::{self, Write};
 
-use gllm::{Truncated, Usage};
+use gllm::{Embedding, Truncated, Usage};
 use serde::Serialize;
 
+use super::row::Row;
 use super::{Rows, Summary};
 
 pub(super) struct Json<W> {
@@ -19,8 +20,8 @@ pub(super) struct Json<W> {
 #[derive(Serialize)]
 struct Item<'a> {
     object: &'static str,
-    index: usize,
-    embedding: &'a [f32],
+    #[serde(flatten)]
+    row: Row<'a>,
 }
 
 /// The keys after `data`.
@@ -39,11 +40,11 @@ impl<W> Json<W> {
 }
 
 impl<W: Write> Rows for Json<W> {
-    fn row(&mut self, index: usize, embedding: &[f32]) -> io::Result<()> {
+    fn row(&mut self, embedding: &Embedding) -> io::Result<()> {
         let before: &[u8] = if self.has_rows { b"," } else { br#"{"object":"list","data":["# };
         self.has_rows = true;
         self.sink.write_all(before)?;
-        Ok(serde_json::to_writer(&mut self.sink, &Item { object: "embedding", index, embedding })?)
+        Ok(serde_json::to_writer(&mut self.sink, &Item { object: "embedding", row: embedding.into() })?)
     }
 
     fn cut(&mut self, truncated: Truncated) {
@@ -71,8 +72,9 @@ mod tests {
     fn document_is_json_and_names_cut_texts_only_if_there_are_any() {
         for cut in [false, true] {
             let mut json = Json::new(Vec::new());
-            json.row(0, &[0.5, -1.0]).expect("a row");
-            json.row(1, &[0.1, 1e-8]).expect("a row");
+            for (index, embedding) in [vec![0.5, -1.0], vec![0.1, 1e-8]].into_iter().enumerate() {
+                json.row(&Embedding { index, embedding, ..Embedding::default() }).expect("a row");
+            }
             if cut {
                 json.cut(Truncated { index: 1, tokens: 9, kept: 4 });
             }

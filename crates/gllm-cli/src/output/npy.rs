@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use gllm::Error;
+use gllm::{Embedding, Error};
 
 use super::Rows;
 use crate::exit::Failure;
@@ -41,9 +41,9 @@ impl Npy {
 }
 
 impl Rows for Npy {
-    fn row(&mut self, _index: usize, vector: &[f32]) -> io::Result<()> {
+    fn row(&mut self, embedding: &Embedding) -> io::Result<()> {
         self.rows += 1;
-        vector.iter().try_for_each(|number| self.file.write_all(&number.to_le_bytes()))
+        embedding.embedding.iter().try_for_each(|number| self.file.write_all(&number.to_le_bytes()))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -110,13 +110,14 @@ mod tests {
     fn file_is_a_whole_array_after_every_flush_and_can_be_resumed() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("x.npy");
+        let row = |vector: [f32; 2]| Embedding { embedding: vector.to_vec(), ..Embedding::default() };
         let mut npy = Npy::create(File::create(&path).expect("a file"), 2).expect("a header");
         for rows in 1..=3 {
-            npy.row(0, &[0.5, rows as f32]).expect("a row");
+            npy.row(&row([0.5, rows as f32])).expect("a row");
             npy.flush().expect("a flush");
             assert_eq!(rows_in(&std::fs::read(&path).expect("the file")[..HEADER]), Some(rows));
         }
-        npy.row(0, &[1.0, 1.0]).expect("a row");
+        npy.row(&row([1.0, 1.0])).expect("a row");
         npy.file.flush().expect("a flush without a header");
         let whole = std::fs::read(&path).expect("the file");
         for bytes in 0..=whole.len() {

@@ -2,13 +2,15 @@
 
 use std::io::{self, Write};
 
+use gllm::Embedding;
+
 use super::Rows;
 
 pub(super) struct Text<W>(pub(super) W);
 
 impl<W: Write> Rows for Text<W> {
-    fn row(&mut self, _index: usize, vector: &[f32]) -> io::Result<()> {
-        for (place, number) in vector.iter().enumerate() {
+    fn row(&mut self, embedding: &Embedding) -> io::Result<()> {
+        for (place, number) in embedding.embedding.iter().enumerate() {
             if place > 0 {
                 self.0.write_all(b" ")?;
             }
@@ -37,7 +39,7 @@ mod tests {
     #[test]
     fn rows_are_known_again_and_others_are_not() {
         let mut text = Text(Vec::new());
-        text.row(0, &[0.1, -1.0, 1e-8]).expect("a row");
+        text.row(&Embedding { embedding: vec![0.1, -1.0, 1e-8], ..Embedding::default() }).expect("a row");
         assert_eq!(text.0, b"0.1 -1.0 1e-8\n");
         assert!(is_row(&text.0, 3));
         assert!(!is_row(&text.0, 2) && !is_row(b"0.1 x 1\n", 3) && !is_row(b"\xff 1 2\n", 3) && !is_row(b"\n", 3));

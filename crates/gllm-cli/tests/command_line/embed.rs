@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io::Read;
+use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
 
 use crate::harness::{
-    DIMENSIONS, Home, MAX_LENGTH, MODEL, arg, assert_golden, embed_args, golden_lines, golden_texts, many_lines,
-    read_npy, vector,
+    BGE_M3, DIMENSIONS, Home, MAX_LENGTH, MODEL, Run, SPLADE, arg, assert_golden, embed_args, golden_lines,
+    golden_texts, many_lines, read_array, read_json, read_npy, vector,
 };
 
 fn jsonl_rows(text: &str) -> Vec<Value> {
@@ -174,4 +175,120 @@ fn numbers_read_back_as_the_same_floats() {
     let read: Vec<_> = jsonl_rows(run.text()).iter().map(vector).collect();
     assert_eq!(read, exact);
     assert_eq!(exact[0].len(), DIMENSIONS);
+}
+
+/// Largest difference from the golden numbers of vectors of other kinds.
+const TOLERANCE: f32 = 1e-4;
+
+fn embed_with(home: &Home, model: &str, args: &[&str]) -> Run {
+    home.run(&[&["embed", "--model", model, "--device", "cpu"], args].concat())
+}
+
+/// The texts of the models of families.
+fn family_texts() -> Vec<String> {
+    let path = Path::new(SPLADE).join("../../texts.json");
+    serde_json::from_value(read_json(&path)).expect("a list of texts")
+}
+
+fn assert_close(a: &[f32], b: &[f32]) {
+    assert_eq!(a.len(), b.len());
+    assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() <= TOLERANCE), "{a:?} {b:?}");
+}
+
+/// Holds the sparse vectors of `items` against `{"token": weight, …}` for each.
+fn assert_golden_sparse(items: &[Value], file: &Path) {
+    let expected = read_json(file);
+    assert_eq!(Some(items.len()), expected.as_array().map(Vec::len));
+    for (row, (item, expected)) in items.iter().zip(expected.as_array().expect("a list")).enumerate() {
+        let indices: Vec<u32> = serde_json::from_value(item["sparse"]["indices"].clone()).expect("tokens");
+        let values: Vec<f32> = serde_json::from_value(item["sparse"]["values"].clone()).expect("weights");
+        assert!(indices.is_sorted() && indices.len() == values.len(), "row {row}");
+        let mut expected: Vec<(u32, f64)> = (expected.as_object().expect("an object").iter())
+            .map(|(token, weight)| (token.parse().expect("a token"), weight.as_f64().expect("a weight")))
+            .collect();
+        expected.sort_by_key(|(token, _)| *token);
+        let (tokens, weights): (Vec<_>, Vec<_>) =
+            expected.into_iter().map(|(token, weight)| (token, weight as f32)).unzip();
+        assert_eq!(indices, tokens, "row {row}");
+        assert_close(&values, &weights);
+    }
+}
+
+#[test]
+fn bge_m3_has_golden_vectors_of_three_kinds() {
+    let home = Home::new();
+    let texts = family_texts();
+    let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+    let folder = Path::new(BGE_M3).parent().expect("a folder");
+    let args = [&["--sparse", "--multi-vector", "--json", "--"], &texts[..]].concat();
+    let answer = embed_with(&home, BGE_M3, &args).json();
+    let items = answer["data"].as_array().expect("a list");
+
+    let dense = read_array(&folder.join("dense.npy"), 24);
+    assert_eq!(items.len(), dense.len());
+    items.iter().zip(&dense).for_each(|(item, dense)| assert_close(&vector(item), dense));
+    assert_golden_sparse(items, &folder.join("sparse.json"));
+    for (row, item) in items.iter().enumerate() {
+        let vectors: Vec<Vec<f32>> = serde_json::from_value(item["multi_vector"].clone()).expect("vectors");
+        let expected = read_array(&folder.join(format!("colbert_{row:02}.npy")), 24);
+        assert_eq!(vectors.len(), expected.len(), "row {row}");
+        vectors.iter().zip(&expected).for_each(|(vector, expected)| assert_close(vector, expected));
+    }
+
+    // In lines, the same; and only what was asked for.
+    let args = [&["--sparse", "--multi-vector", "--format", "jsonl", "--"], &texts[..]].concat();
+    let rows = jsonl_rows(embed_with(&home, BGE_M3, &args).text());
+    let kinds = ["embedding", "sparse", "multi_vector"];
+    assert!(rows.iter().zip(items).all(|(row, item)| kinds.iter().all(|kind| row[kind] == item[kind])));
+    for (flag, absent) in [("--sparse", "multi_vector"), ("--multi-vector", "sparse")] {
+        let answer = embed_with(&home, BGE_M3, &[flag, "a"]).json();
+        assert!(answer["data"][0].get(absent).is_none() && vector(&answer["data"][0]).len() == 24);
+    }
+    let plain = embed_with(&home, BGE_M3, &["--format", "jsonl", "a"]);
+    assert!(plain.text().starts_with(r#"{"index":0,"embedding":["#) && !plain.text().contains("sparse"));
+}
+
+#[test]
+fn splade_has_golden_sparse_vectors_and_no_embedding() {
+    let home = Home::new();
+    let texts = family_texts();
+    let args: Vec<_> = ["--sparse", "--json", "--"].into_iter().chain(texts.iter().map(String::as_str)).collect();
+    let answer = embed_with(&home, SPLADE, &args).json();
+    let items = answer["data"].as_array().expect("a list");
+    assert!(items.iter().all(|item| item.get("embedding").is_none()));
+    assert_golden_sparse(items, &Path::new(SPLADE).join("sparse.json"));
+
+    let line = embed_with(&home, SPLADE, &["--sparse", "--format", "jsonl", "the man"]);
+    assert!(line.text().starts_with(r#"{"index":0,"sparse":{"indices":["#), "{}", line.text());
+    assert!(embed_with(&home, SPLADE, &["a"]).error(2).contains("--sparse"));
+    let run = home.run(&["similarity", "--model", SPLADE, "--device", "cpu", "a", "b"]);
+    assert!(run.error(2).contains("only sparse vectors"), "{}", run.stderr);
+}
+
+#[test]
+fn text_sums_up_vectors_of_several_kinds() {
+    let home = Home::new();
+    let run = embed_with(&home, BGE_M3, &["--sparse", "--multi-vector", "--format", "text", "the man", ""]);
+    let lines: Vec<_> = run.text().lines().collect();
+    assert_eq!(lines.len(), 2);
+    assert!(lines[0].starts_with("dense 24 [") && lines[0].contains("  sparse "), "{}", lines[0]);
+    assert!(lines[0].contains("  multi-vector ") && lines[0].ends_with(" x 24"), "{}", lines[0]);
+    let run = embed_with(&home, SPLADE, &["--sparse", "--format", "text", "the man"]);
+    assert!(run.text().starts_with("sparse "), "{}", run.text());
+}
+
+#[test]
+fn vectors_that_a_form_or_a_model_does_not_have_are_refused() {
+    let home = Home::new();
+    let output = home.write("x", "precious");
+    for flag in ["--sparse", "--multi-vector"] {
+        let run = embed_with(&home, BGE_M3, &["--format", "npy", "--output", arg(&output), flag, "a"]);
+        assert!(run.error(2).contains("--format json or jsonl"), "{}", run.stderr);
+        let run = embed_with(&home, BGE_M3, &["--format", "text", "--resume", "--output", arg(&output), flag, "a"]);
+        assert!(run.error(2).contains("--format jsonl"), "{}", run.stderr);
+        let run = home.embed(&["--output", arg(&output), flag, "a"]);
+        assert!(run.error(2).contains(&flag[2..].replace('-', "_")), "{}", run.stderr);
+    }
+    embed_with(&home, SPLADE, &["--sparse", "--dimensions", "4", "--output", arg(&output), "a"]).error(2);
+    assert_eq!(fs::read(&output).expect("the file"), b"precious");
 }

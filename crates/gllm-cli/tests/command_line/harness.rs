@@ -12,7 +12,16 @@ use tempfile::TempDir;
 /// A model of 48 dimensions and 48 tokens, with what sentence-transformers makes of a few texts.
 pub(crate) const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/bert/mean");
 
-/// Longest input of the model in tokens.
+/// A model with three kinds of vectors, of 24 dimensions, made as bge-m3 is.
+pub(crate) const BGE_M3: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/bge_m3/model");
+
+/// A model that has only sparse vectors.
+pub(crate) const SPLADE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/families/bert/splade");
+
+/// A cross-encoder of 48 tokens.
+pub(crate) const RERANKER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/families/bert/reranker");
+
+/// Longest input of the models in tokens.
 pub(crate) const MAX_LENGTH: usize = 48;
 
 /// Length of the model's vectors.
@@ -70,7 +79,12 @@ impl Home {
 
     /// The same, with texts on standard input.
     pub(crate) fn embed_piped(&self, args: &[&str], input: Vec<u8>) -> Run {
-        let mut child = self.command(&embed_args(args)).stdin(Stdio::piped()).spawn().expect("gllm starts");
+        self.run_piped(&embed_args(args), input)
+    }
+
+    /// A run with texts on standard input.
+    pub(crate) fn run_piped(&self, args: &[&str], input: Vec<u8>) -> Run {
+        let mut child = self.command(args).stdin(Stdio::piped()).spawn().expect("gllm starts");
         let mut stdin = child.stdin.take().expect("a pipe");
         let writer = thread::spawn(move || stdin.write_all(&input));
         let run = Run::of(child.wait_with_output().expect("gllm ends"));
@@ -124,6 +138,11 @@ pub(crate) fn golden_texts() -> Vec<String> {
     serde_json::from_slice(&bytes).expect("a list of texts")
 }
 
+/// What a JSON file holds.
+pub(crate) fn read_json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).expect("a file")).expect("JSON")
+}
+
 /// The golden texts, one a line.
 pub(crate) fn golden_lines() -> Vec<u8> {
     golden_texts().iter().flat_map(|text| [text.as_bytes(), b"\n"].concat()).collect()
@@ -145,16 +164,21 @@ pub(crate) fn assert_golden(vectors: &[Vec<f32>]) {
     }
 }
 
-/// The rows of a float32 array.
+/// The rows of a float32 array as long as the model's vectors.
 pub(crate) fn read_npy(path: &Path) -> Vec<Vec<f32>> {
+    read_array(path, DIMENSIONS)
+}
+
+/// The rows of a float32 array with so many columns.
+pub(crate) fn read_array(path: &Path, columns: usize) -> Vec<Vec<f32>> {
     let bytes = fs::read(path).expect("an array");
     assert!(bytes.starts_with(b"\x93NUMPY\x01\x00"), "version 1.0");
     let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
     let header = std::str::from_utf8(&bytes[10..start]).expect("ASCII");
     assert_eq!(start % 64, 0, "aligned");
     let numbers: Vec<f32> = bytes[start..].as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-    let rows: Vec<_> = numbers.chunks_exact(DIMENSIONS).map(<[f32]>::to_vec).collect();
-    let shape = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {DIMENSIONS}), }}", rows.len());
+    let rows: Vec<_> = numbers.chunks_exact(columns).map(<[f32]>::to_vec).collect();
+    let shape = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {columns}), }}", rows.len());
     assert_eq!(header.trim_end(), shape);
     rows
 }

@@ -1,8 +1,9 @@
-//! The binary, run as a person or a script runs it, with a tiny model of golden data.
+//! The binary, run as a person or a script runs it, with tiny models of golden data.
 
 mod embed;
 mod errors;
 mod harness;
 mod models;
+mod rerank;
 mod resume;
 mod similarity;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::harness::{Home, arg, many_lines};
+use crate::harness::{BGE_M3, Home, SPLADE, arg, many_lines};
 
 const FORMATS: [&str; 3] = ["jsonl", "npy", "text"];
 
@@ -51,6 +51,35 @@ fn complete_file_is_left_as_it_is() {
         assert_eq!(run.text(), "");
         assert!(run.stderr.contains("nothing to do: all 20 texts"), "{}", run.stderr);
         assert_eq!(fs::read(&output).expect("the output"), whole);
+    }
+}
+
+#[test]
+fn vectors_of_every_kind_are_completed_byte_for_byte() {
+    let home = Home::new();
+    let input = home.write("lines", many_lines(20));
+    for (model, kinds) in
+        [(BGE_M3, &["--sparse", "--multi-vector"][..]), (BGE_M3, &["--sparse"]), (SPLADE, &["--sparse"])]
+    {
+        let resume = |output: &Path, kinds: &[&str]| {
+            let args = [&args("jsonl", &input, output)[..], kinds].concat();
+            home.run(&[&["embed", "--model", model, "--device", "cpu"], &args[..]].concat())
+        };
+        let output = home.path("whole");
+        resume(&output, kinds).text();
+        let whole = fs::read(&output).expect("the output");
+        let ends: Vec<_> = whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(end, _)| end).collect();
+        assert_eq!(ends.len(), 20);
+        for bytes in [0, 5, ends[0], ends[0] + 1, ends[11] + 9, whole.len()] {
+            let output = home.write("part", &whole[..bytes]);
+            resume(&output, kinds).text();
+            assert!(fs::read(&output).expect("the output") == whole, "{model} {kinds:?} cut at {bytes}");
+        }
+        let others: &[&str] = if model == SPLADE { &["--sparse", "--multi-vector"] } else { &[] };
+        let run = resume(&output, others);
+        assert!(run.error(1).contains("cannot resume"), "{}", run.stderr);
+        assert!(fs::read(&output).expect("the output") == whole);
+        fs::remove_file(&output).expect("the output");
     }
 }
 

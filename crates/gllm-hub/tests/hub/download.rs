@@ -31,6 +31,25 @@ fn a_model_arrives_whole_and_only_what_it_needs() {
 }
 
 #[test]
+fn pickled_weights_and_heads_arrive_where_there_are_no_safetensors() {
+    let (folder, mut repo) = (temp(), Repo::model());
+    repo.files.retain(|(name, _)| name != "model.safetensors");
+    repo.files.push(("sparse_linear.pt".to_owned(), b"head".to_vec()));
+    let server = Server::of(repo.clone());
+    let store = store_at(folder.path(), &server);
+
+    let model = store.fetch(&id("org/model"), &mut ()).expect("the model");
+
+    for name in ["pytorch_model.bin", "sparse_linear.pt"] {
+        assert_eq!(fs::read(model.join(name)).expect(name), repo.file(name), "{name}");
+    }
+    assert_eq!(store.find(&id("org/model")), Some(model.clone()));
+    assert_eq!(store.list().expect("the models").len(), 1);
+    fs::remove_file(model.join("pytorch_model.bin")).expect("lose the weights");
+    assert_eq!(store.find(&id("org/model")), None, "a model without its weights is no whole model");
+}
+
+#[test]
 fn the_record_states_commit_sizes_and_hashes() {
     let (folder, repo) = (temp(), Repo::model());
     let server = Server::of(repo.clone());

@@ -312,14 +312,11 @@ fn an_answer_that_is_no_listing_is_refused() {
 fn weights_of_another_format_are_refused_by_name() {
     let folder = temp();
     let mut repo = Repo::model();
-    repo.files.retain(|(name, _)| name != WEIGHTS);
+    repo.files.retain(|(name, _)| name != WEIGHTS && name != "pytorch_model.bin");
     let server = Server::of(repo);
-    let error = fetch(&folder, &server).expect_err("only pickled weights");
+    let error = fetch(&folder, &server).expect_err("only ONNX");
     let Error::LoadError(error) = error else { panic!("{error}") };
-    assert!(
-        matches!(&error.problem, LoadProblem::Unsupported { found, .. } if found == "pytorch_model.bin"),
-        "{error}"
-    );
+    assert!(matches!(&error.problem, LoadProblem::Unsupported { found, .. } if found == "onnx/model.onnx"), "{error}");
     assert_eq!(server.log().len(), 1, "nothing is downloaded in vain");
 }
 

@@ -3,21 +3,28 @@
 use burn::tensor::Tensor;
 use gllm_core::Result;
 
-use crate::{Weights, ops};
+use crate::{EncoderConfig, Weights, ops};
 
 /// `weight`, `bias`: `[hidden]`.
 #[derive(Debug)]
 pub(crate) struct LayerNorm {
     weight: Tensor<1>,
-    bias: Tensor<1>,
+    bias: Option<Tensor<1>>,
     eps: f64,
 }
 
 impl LayerNorm {
-    /// Reads `weight` and `bias`, which checkpoints converted from TensorFlow call `gamma` and `beta`.
-    pub(crate) fn load(weights: &Weights<'_>, hidden: usize, eps: f64) -> Result<Self> {
+    /// Reads `weight` and, where there is one, `bias`, which checkpoints converted from TensorFlow call `gamma` and
+    /// `beta`.
+    pub(crate) fn load(weights: &Weights<'_>, hidden: usize, eps: f64, has_bias: bool) -> Result<Self> {
         let [weight, bias] = if weights.contains("gamma") { ["gamma", "beta"] } else { ["weight", "bias"] };
-        Ok(Self { weight: weights.tensor(weight, [hidden])?, bias: weights.tensor(bias, [hidden])?, eps })
+        let bias = has_bias.then(|| weights.tensor(bias, [hidden])).transpose()?;
+        Ok(Self { weight: weights.tensor(weight, [hidden])?, bias, eps })
+    }
+
+    /// As [`LayerNorm::load`], over the hidden states of an encoder of this configuration.
+    pub(crate) fn load_for(config: &EncoderConfig, weights: &Weights<'_>) -> Result<Self> {
+        Self::load(weights, config.hidden_size, config.layer_norm_eps, config.biases.norm)
     }
 
     /// # Shapes

@@ -13,15 +13,10 @@ pub(crate) struct Linear {
 }
 
 impl Linear {
-    /// Reads `weight` and `bias`.
-    pub(crate) fn load(weights: &Weights<'_>, inputs: usize, outputs: usize) -> Result<Self> {
-        Self::load_with_bias(weights, inputs, outputs, true)
-    }
-
-    /// Reads `weight`, and `bias` if there is one.
-    pub(crate) fn load_with_bias(weights: &Weights<'_>, inputs: usize, outputs: usize, bias: bool) -> Result<Self> {
+    /// Reads `weight` and, where there is one, `bias`.
+    pub(crate) fn load(weights: &Weights<'_>, inputs: usize, outputs: usize, has_bias: bool) -> Result<Self> {
         let weight = weights.tensor("weight", [outputs, inputs])?.transpose();
-        let bias = bias.then(|| weights.tensor("bias", [outputs])).transpose()?;
+        let bias = has_bias.then(|| weights.tensor("bias", [outputs])).transpose()?;
         Ok(Self { weight, bias })
     }
 

@@ -46,6 +46,23 @@ impl Activation {
             _ => None,
         }
     }
+
+    /// The activation of torch that sentence-transformers writes by its path in Python, such as
+    /// `torch.nn.modules.activation.Tanh`.
+    #[must_use]
+    pub(crate) fn from_torch(path: &str) -> Option<Self> {
+        match path.rsplit('.').next() {
+            Some("Tanh") => Some(Self::Tanh),
+            Some("Identity") => Some(Self::Identity),
+            Some("ReLU") => Some(Self::Relu),
+            Some("GELU") => Some(Self::Gelu),
+            Some("SiLU") => Some(Self::Silu),
+            _ => None,
+        }
+    }
+
+    /// The names in [`Activation::from_torch`], for error messages.
+    pub(crate) const SUPPORTED_TORCH: &'static str = "Tanh, Identity, ReLU, GELU, SiLU";
 }
 
 /// Applies `activation` to each element.

@@ -1,11 +1,12 @@
 //! A model's own tokenizer: its special tokens, its truncation, its limits.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use gllm_core::{InferenceError, LoadError, LoadProblem, Result, Truncation};
 use rayon::prelude::*;
 use serde::Deserialize;
-use tokenizers::{PostProcessor, TruncationDirection};
+use tokenizers::{Encoding, PostProcessor, TruncationDirection};
 
 use crate::config::read_json;
 
@@ -20,6 +21,15 @@ pub struct Tokens {
     pub total: usize,
 }
 
+/// Pairs of a query and a document as a model reads them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pairs {
+    /// For each document.
+    pub tokens: Vec<Tokens>,
+    /// Whether the query was cut, because it leaves no room for a document.
+    pub query_truncated: bool,
+}
+
 /// `tokenizer.json`, with the limits that the files beside it set.
 #[derive(Debug)]
 pub struct Tokenizer {
@@ -27,6 +37,7 @@ pub struct Tokenizer {
     direction: TruncationDirection,
     lowercase: bool,
     max_length: Option<usize>,
+    special: SpecialTokens,
 }
 
 /// `tokenizer_config.json`.
@@ -35,6 +46,25 @@ struct TokenizerConfig {
     /// A float, because "no limit" is written as an integer of 31 digits.
     model_max_length: Option<f64>,
     truncation_side: Option<String>,
+    #[serde(flatten)]
+    special: SpecialTokens,
+}
+
+/// The tokens that aren't text, in `tokenizer_config.json` or, in older repositories, `special_tokens_map.json`.
+#[derive(Debug, Default, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the published names")]
+struct SpecialTokens {
+    cls_token: Option<SpecialToken>,
+    eos_token: Option<SpecialToken>,
+    pad_token: Option<SpecialToken>,
+    unk_token: Option<SpecialToken>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum SpecialToken {
+    Plain(String),
+    Added { content: String },
 }
 
 /// `sentence_bert_config.json`.
@@ -61,6 +91,7 @@ impl Tokenizer {
         let mut inner = tokenizers::Tokenizer::from_file(&path).map_err(|e| corrupt(e.to_string()))?;
         let config: TokenizerConfig = read_json(&folder.join("tokenizer_config.json"))?.unwrap_or_default();
         let sentence: SentenceBertConfig = read_json(&folder.join("sentence_bert_config.json"))?.unwrap_or_default();
+        let map: SpecialTokens = read_json(&folder.join("special_tokens_map.json"))?.unwrap_or_default();
 
         let direction = match (config.truncation_side.as_deref(), inner.get_truncation()) {
             (Some("left"), _) => TruncationDirection::Left,
@@ -76,6 +107,7 @@ impl Tokenizer {
             direction,
             lowercase: sentence.do_lower_case,
             max_length: sentence.max_seq_length.or(tokenizer_limit),
+            special: config.special.or(map),
         })
     }
 
@@ -113,17 +145,114 @@ impl Tokenizer {
         Ok(texts.par_iter().enumerate().map(encode).collect::<std::result::Result<_, _>>()?)
     }
 
-    fn encode_one(&self, text: &str, max_length: usize) -> tokenizers::Result<Tokens> {
+    /// Special tokens that are added to every pair.
+    #[must_use]
+    pub fn added_to_pair(&self) -> usize {
+        self.inner.get_post_processor().map_or(0, |processor| processor.added_tokens(true))
+    }
+
+    /// Tokens of `query` with each of `documents`, by the tokenizer's own template for pairs, each pair cut to
+    /// `max_length` (special tokens included) or refused, as `truncation` says.
+    ///
+    /// The document is cut; only where the query leaves no room for a token of it are both, the longer one first,
+    /// as transformers' `longest_first` does.
+    ///
+    /// # Errors
+    /// [`InferenceError`] that names the document.
+    pub fn encode_pairs<T: AsRef<str> + Sync>(
+        &self,
+        query: &str,
+        documents: &[T],
+        max_length: usize,
+        truncation: Truncation,
+    ) -> Result<Pairs> {
+        let room = max_length.saturating_sub(self.added_to_pair());
+        let failed = |index, e: &tokenizers::Error| InferenceError::Tokenize { index, reason: e.to_string() };
+        let query = self.encode_bare(query).map_err(|e| failed(0, &e))?;
+        let query_truncated = query.len() >= room;
+        let encode = |(index, document): (usize, &T)| {
+            let tokens = self.encode_pair(query.clone(), document.as_ref(), room).map_err(|e| failed(index, &e))?;
+            if truncation == Truncation::Error && tokens.total > max_length {
+                return Err(InferenceError::TooLong { index, tokens: tokens.total, limit: max_length });
+            }
+            Ok(tokens)
+        };
+        let tokens = documents.par_iter().enumerate().map(encode).collect::<std::result::Result<_, _>>()?;
+        Ok(Pairs { tokens, query_truncated })
+    }
+
+    /// The ids of the tokens that stand for no text: those that begin and end a sequence, pad it, or are unknown.
+    #[must_use]
+    pub fn ids_without_text(&self) -> BTreeSet<u32> {
+        let SpecialTokens { cls_token, eos_token, pad_token, unk_token } = &self.special;
+        let tokens = [cls_token, eos_token, pad_token, unk_token].into_iter().flatten();
+        tokens.filter_map(|token| self.inner.token_to_id(token.content())).collect()
+    }
+
+    /// The text's own tokens.
+    fn encode_bare(&self, text: &str) -> tokenizers::Result<Encoding> {
         let lowered = self.lowercase.then(|| text.to_lowercase());
-        let mut encoding = self.inner.encode_fast(lowered.as_deref().unwrap_or(text), false)?;
+        self.inner.encode_fast(lowered.as_deref().unwrap_or(text), false)
+    }
+
+    fn encode_one(&self, text: &str, max_length: usize) -> tokenizers::Result<Tokens> {
+        let mut encoding = self.encode_bare(text)?;
         let added = self.added_tokens();
         let total = encoding.len() + added;
         if total > max_length {
-            encoding.truncate(max_length.saturating_sub(added), 0, self.direction);
-            // The cut parts aren't wanted, and would each get their special tokens.
-            encoding.take_overflowing();
+            self.cut(&mut encoding, max_length.saturating_sub(added));
         }
-        let encoding = self.inner.post_process(encoding, None, true)?;
+        self.finish(encoding, None, total)
+    }
+
+    /// `room`: for tokens of both texts.
+    fn encode_pair(&self, mut query: Encoding, document: &str, room: usize) -> tokenizers::Result<Tokens> {
+        let mut document = self.encode_bare(document)?;
+        let (n_query, n_document) = (query.len(), document.len());
+        let total = n_query + n_document + self.added_to_pair();
+        if n_query + n_document > room {
+            let (kept_query, kept_document) = if n_query < room {
+                (n_query, room - n_query)
+            } else if n_document <= room / 2 {
+                (room - n_document, n_document)
+            } else {
+                // Cut to the same length, the odd token to the longer one.
+                if n_query > n_document { (room - room / 2, room / 2) } else { (room / 2, room - room / 2) }
+            };
+            self.cut(&mut query, kept_query);
+            self.cut(&mut document, kept_document);
+        }
+        self.finish(query, Some(document), total)
+    }
+
+    fn cut(&self, encoding: &mut Encoding, kept: usize) {
+        encoding.truncate(kept, 0, self.direction);
+        // The cut parts aren't wanted, and would each get their special tokens.
+        encoding.take_overflowing();
+    }
+
+    fn finish(&self, first: Encoding, second: Option<Encoding>, total: usize) -> tokenizers::Result<Tokens> {
+        let encoding = self.inner.post_process(first, second, true)?;
         Ok(Tokens { ids: encoding.get_ids().to_vec(), type_ids: encoding.get_type_ids().to_vec(), total })
+    }
+}
+
+impl SpecialTokens {
+    /// These, and from `other` those that are missing here.
+    fn or(self, other: Self) -> Self {
+        Self {
+            cls_token: self.cls_token.or(other.cls_token),
+            eos_token: self.eos_token.or(other.eos_token),
+            pad_token: self.pad_token.or(other.pad_token),
+            unk_token: self.unk_token.or(other.unk_token),
+        }
+    }
+}
+
+impl SpecialToken {
+    fn content(&self) -> &str {
+        match self {
+            Self::Plain(content) | Self::Added { content } => content,
+        }
     }
 }

@@ -1,0 +1,111 @@
+//! From a model's `config.json` to the family it belongs to: one arm for each.
+//!
+//! A family is where its checkpoints keep their weights (a row of [`crate::names`]), how they spell their configuration
+//! (a file in this folder), and nothing else: the network is [`crate::Encoder`] for all of them.
+
+mod bert;
+mod distilbert;
+mod gte;
+mod jina_bert;
+mod modernbert;
+mod mpnet;
+mod nomic_bert;
+mod roberta;
+
+use std::path::Path;
+
+use gllm_core::{Architecture, LoadError, ModelType, Result};
+use serde::Deserialize;
+
+use crate::EncoderConfig;
+use crate::config::{require_config, unsupported};
+use crate::names::{self, Names};
+
+/// What a folder says about the model in it.
+#[derive(Debug)]
+pub(crate) struct Family {
+    pub(crate) architecture: Architecture,
+    pub(crate) names: &'static Names,
+    pub(crate) config: EncoderConfig,
+    /// The task that the checkpoint was saved for.
+    pub(crate) task: Task,
+}
+
+/// What a checkpoint has on top of its encoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// A head that scores a sequence.
+    Classification,
+    /// A head that gives logits over the vocabulary.
+    MaskedLm,
+    /// Nothing that is read.
+    None,
+}
+
+/// The fields of `config.json` that say which family and task a model is of.
+#[derive(Deserialize)]
+struct Kind {
+    model_type: Option<String>,
+    #[serde(default)]
+    architectures: Option<Vec<String>>,
+    #[serde(default)]
+    position_embedding_type: Option<String>,
+    #[serde(default)]
+    feed_forward_type: Option<String>,
+}
+
+/// Reads `config.json` in `folder`.
+///
+/// # Errors
+/// [`LoadError`] if there is no such file, a field is out of range, or it names a network that isn't supported.
+pub(crate) fn read(folder: &Path) -> Result<Family> {
+    type Read = fn(&Path) -> Result<EncoderConfig>;
+
+    let (path, kind): (_, Kind) = require_config(folder)?;
+    let classes = kind.architectures.unwrap_or_default();
+    let class = classes.first().map(String::as_str).unwrap_or_default();
+    let (architecture, names, read): (_, _, Read) = match kind.model_type.as_deref() {
+        // JinaBERT calls itself `bert`; one of its feed-forward types is BERT's own.
+        Some("bert") if kind.position_embedding_type.as_deref() == Some("alibi") => {
+            let names = match kind.feed_forward_type.as_deref() {
+                None | Some("original") => &names::BERT,
+                Some(_) => &names::JINA_BERT,
+            };
+            ("jina_bert", names, jina_bert::read)
+        }
+        Some("bert") => ("bert", &names::BERT, bert::read),
+        Some("roberta") => ("roberta", &names::ROBERTA, roberta::read),
+        Some("xlm-roberta") => ("xlm-roberta", &names::ROBERTA, roberta::read),
+        Some("distilbert") => ("distilbert", &names::DISTILBERT, distilbert::read),
+        Some("mpnet") => ("mpnet", &names::MPNET, mpnet::read),
+        Some("modernbert") => ("modernbert", &names::MODERNBERT, modernbert::read),
+        Some("nomic_bert") => ("nomic_bert", &names::NOMIC_BERT, nomic_bert::read),
+        // Snowflake publishes the same network under the other name.
+        Some("new" | "gte") => ("new", &names::GTE, gte::read),
+        other => {
+            let found = other.or(Some(class)).filter(|name| !name.is_empty());
+            let supported = "bert, roberta, xlm-roberta, distilbert, mpnet, modernbert, nomic_bert, new (GTE)";
+            let found = found.unwrap_or("(no model_type in config.json)");
+            return Err(LoadError::new(path, unsupported("architecture", found, supported)).into());
+        }
+    };
+    let task = if class.ends_with("ForSequenceClassification") {
+        Task::Classification
+    } else if class.ends_with("ForMaskedLM") {
+        Task::MaskedLm
+    } else {
+        Task::None
+    };
+    Ok(Family { architecture: architecture.into(), names, config: read(folder)?, task })
+}
+
+/// What the model in `folder` is for, as its `config.json` says.
+///
+/// # Errors
+/// [`LoadError`] if there is no such file, or it names a network that isn't supported.
+pub fn model_type(folder: &Path) -> Result<ModelType> {
+    Ok(match read(folder)?.task {
+        Task::Classification => ModelType::Rerank,
+        Task::MaskedLm | Task::None => ModelType::Embedding,
+    })
+}

@@ -1,0 +1,209 @@
+//! From a query and documents to a ranking: pairs, batches, cross-encoder, scores, in one object.
+
+use std::path::Path;
+
+use burn::tensor::Device;
+use gllm_core::{
+    Architecture, InferenceError, InvalidConfig, LoadError, RerankResponse, RerankResult, Result, Truncation, Usage,
+};
+use gllm_quant::WeightFiles;
+use serde::Deserialize;
+
+use crate::config::{read_json, require_config, unsupported};
+use crate::device::to_host;
+use crate::inputs::{Inputs, check_batch_tokens, truncated};
+use crate::load::{self, Task};
+use crate::text::{Pairs, Tokens, plan_batches};
+use crate::{CrossEncoder, EmbedOptions};
+
+/// A loaded reranker.
+#[derive(Debug)]
+pub struct RerankEngine {
+    architecture: Architecture,
+    inputs: Inputs,
+    model: CrossEncoder,
+    score: Score,
+}
+
+/// What becomes of a logit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Score {
+    Sigmoid,
+    Identity,
+}
+
+impl Score {
+    fn of(self, logit: f32) -> f32 {
+        match self {
+            Self::Sigmoid => 1.0 / (1.0 + (-logit).exp()),
+            Self::Identity => logit,
+        }
+    }
+}
+
+/// What a request may choose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RerankOptions {
+    /// Return the best this many; by default all.
+    pub top_n: Option<usize>,
+    /// Return the documents' text too.
+    pub return_documents: bool,
+    /// Return the model's logits, whatever the model says should become of them.
+    pub raw_scores: bool,
+    /// Longest pair in tokens, special tokens included; at most, and by default, the model's limit.
+    pub max_length: Option<usize>,
+    /// What happens to a longer pair.
+    pub truncation: Truncation,
+    /// Most tokens computed at once, which bounds the memory; results don't depend on it.
+    pub batch_tokens: usize,
+}
+
+impl Default for RerankOptions {
+    fn default() -> Self {
+        Self {
+            top_n: None,
+            return_documents: false,
+            raw_scores: false,
+            max_length: None,
+            truncation: Truncation::default(),
+            batch_tokens: EmbedOptions::DEFAULT_BATCH_TOKENS,
+        }
+    }
+}
+
+/// What sentence-transformers writes into `config.json`, in the field of its day.
+#[derive(Deserialize)]
+struct ModelFile {
+    #[serde(default)]
+    sentence_transformers: Option<SentenceFile>,
+    #[serde(default)]
+    sbert_ce_default_activation_function: Option<String>,
+}
+
+/// `config_sentence_transformers.json`, and before version 6 a section of `config.json`.
+#[derive(Default, Deserialize)]
+struct SentenceFile {
+    #[serde(default)]
+    activation_fn: Option<String>,
+}
+
+impl RerankEngine {
+    /// Loads the model in `folder` onto `device`.
+    ///
+    /// # Errors
+    /// [`LoadError`] that names the file and what is wrong with it.
+    pub fn load(folder: &Path, device: &Device) -> Result<Self> {
+        let family = load::read(folder)?;
+        if family.task != Task::Classification {
+            let problem = unsupported("task", family.architecture.as_str(), "a checkpoint …ForSequenceClassification");
+            return Err(LoadError::new(folder.join("config.json"), problem).into());
+        }
+        Ok(Self {
+            score: Score::load(folder)?,
+            inputs: Inputs::load(folder, &family.config)?,
+            architecture: family.architecture.clone(),
+            model: CrossEncoder::load(family, &WeightFiles::open(folder)?, device)?,
+        })
+    }
+
+    /// The network, as the model's `config.json` names it.
+    #[must_use]
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
+    /// Longest pair in tokens, special tokens included.
+    #[must_use]
+    pub fn max_length(&self) -> usize {
+        self.inputs.max_length
+    }
+
+    /// Scores each of `documents` by how well it answers `query`.
+    ///
+    /// A pair that is too long loses the end of its document; the query is cut only where it leaves no room for a
+    /// document at all, and then the longer of the two is, token by token.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`] for no documents or an option that the model can't meet; [`InferenceError`] for a text that
+    /// can't be tokenized, or is too long where that is an error.
+    pub fn rerank<T: AsRef<str> + Sync>(
+        &self,
+        query: &str,
+        documents: &[T],
+        options: &RerankOptions,
+    ) -> Result<RerankResponse> {
+        if documents.is_empty() {
+            return Err(InvalidConfig::new("documents", "at least one document", "none").into());
+        }
+        if options.top_n == Some(0) {
+            return Err(InvalidConfig::new("top_n", "at least 1", "0").into());
+        }
+        check_batch_tokens(options.batch_tokens)?;
+        // A pair makes no sense without a token of each text.
+        let limit = self.inputs.limit(options.max_length, self.inputs.tokenizer.added_to_pair() + 1)?;
+        let Pairs { tokens, query_truncated } = self.inputs.pairs(query, documents, limit, options.truncation)?;
+
+        let scores = self.scores(&tokens, options)?;
+        let mut results: Vec<RerankResult> = (scores.into_iter().enumerate())
+            .map(|(index, score)| RerankResult { index, score, document: None })
+            .collect();
+        // Stable: documents of equal score stay in input order.
+        results.sort_by(|a, b| b.score.total_cmp(&a.score));
+        results.truncate(options.top_n.unwrap_or(documents.len()));
+        if options.return_documents {
+            for result in &mut results {
+                result.document = Some(documents[result.index].as_ref().to_owned());
+            }
+        }
+
+        let truncated = truncated(&tokens);
+        if !truncated.is_empty() {
+            tracing::warn!(documents = truncated.len(), limit, query_truncated, "pairs were too long and were cut");
+        }
+        let prompt_tokens = tokens.iter().map(|tokens| tokens.ids.len()).sum();
+        let usage = Usage { prompt_tokens, total_tokens: prompt_tokens };
+        Ok(RerankResponse { results, usage, truncated, query_truncated })
+    }
+
+    /// `[pairs]`
+    fn scores(&self, pairs: &[Tokens], options: &RerankOptions) -> Result<Vec<f32>> {
+        let lengths: Vec<usize> = pairs.iter().map(|tokens| tokens.ids.len()).collect();
+        let mut scores = vec![0.0; pairs.len()];
+        for places in plan_batches(&lengths, options.batch_tokens) {
+            let batch: Vec<&Tokens> = places.iter().map(|&place| &pairs[place]).collect();
+            let logits = to_host(self.model.forward(&batch))?;
+            for (place, logit) in places.into_iter().zip(logits) {
+                if logit.is_nan() {
+                    let reason = format!("the score of document {place} is not a number");
+                    return Err(InferenceError::Device { reason }.into());
+                }
+                scores[place] = if options.raw_scores { logit } else { self.score.of(logit) };
+            }
+        }
+        Ok(scores)
+    }
+}
+
+impl Score {
+    /// As the model in `folder` says; `CrossEncoder` of sentence-transformers takes the sigmoid where it says nothing.
+    fn load(folder: &Path) -> Result<Self> {
+        let own = folder.join("config_sentence_transformers.json");
+        let sentence: SentenceFile = read_json(&own)?.unwrap_or_default();
+        let (path, file): (_, ModelFile) = require_config(folder)?;
+        let (path, name) = if let Some(name) = sentence.activation_fn {
+            (own, Some(name))
+        } else {
+            let section = file.sentence_transformers.and_then(|section| section.activation_fn);
+            (path, section.or(file.sbert_ce_default_activation_function))
+        };
+        // A path in Python, such as `torch.nn.modules.linear.Identity`.
+        match name.as_deref().map(|name| name.rsplit('.').next()) {
+            None | Some(Some("Sigmoid")) => Ok(Self::Sigmoid),
+            Some(Some("Identity")) => Ok(Self::Identity),
+            _ => {
+                let found = name.unwrap_or_default();
+                Err(LoadError::new(path, unsupported("activation_fn", found, "Sigmoid, Identity")).into())
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! A request for a ranking.
+
+use gllm_core::{RerankResponse, Result, Truncation};
+use gllm_models::RerankOptions;
+
+use crate::Client;
+
+/// A request for a ranking; [`RerankBuilder::generate`] answers it.
+#[derive(Debug)]
+#[must_use = "nothing is computed before `generate`"]
+pub struct RerankBuilder<'a> {
+    client: &'a Client,
+    query: String,
+    documents: Vec<String>,
+    options: RerankOptions,
+}
+
+impl<'a> RerankBuilder<'a> {
+    pub(crate) fn new(client: &'a Client, query: String, documents: Vec<String>) -> Self {
+        Self { client, query, documents, options: RerankOptions::default() }
+    }
+
+    /// Scores each document by how well it answers the query, the best first.
+    ///
+    /// A pair that is too long loses the end of its document, which the response says. The query is cut only where it
+    /// leaves no room for a document; the response says that too.
+    ///
+    /// # Errors
+    /// [`gllm_core::InvalidConfig`] for no documents, an option that the model can't meet, or a model that isn't a
+    /// reranker; [`gllm_core::InferenceError`] for a pair that is too long, where that is an error.
+    pub fn generate(self) -> Result<RerankResponse> {
+        self.client.reranker()?.rerank(&self.query, &self.documents, &self.options)
+    }
+}
+
+/// The options of a request, the same for both clients.
+macro_rules! rerank_options {
+    ($builder:ty) => {
+        impl $builder {
+            /// Return only the best this many.
+            pub fn top_n(mut self, documents: usize) -> Self {
+                self.options.top_n = Some(documents);
+                self
+            }
+
+            /// Return the documents' text with their scores.
+            pub fn return_documents(mut self, yes: bool) -> Self {
+                self.options.return_documents = yes;
+                self
+            }
+
+            /// Return the model's logits instead of what the model says should become of them, most often their sigmoid.
+            pub fn raw_scores(mut self, yes: bool) -> Self {
+                self.options.raw_scores = yes;
+                self
+            }
+
+            /// Longest pair in tokens, special tokens included; by default, and at most, the model's limit.
+            pub fn max_length(mut self, tokens: usize) -> Self {
+                self.options.max_length = Some(tokens);
+                self
+            }
+
+            /// What happens to a longer pair; by default its document is cut and reported.
+            pub fn truncation(mut self, truncation: Truncation) -> Self {
+                self.options.truncation = truncation;
+                self
+            }
+
+            /// Most tokens computed at once, which bounds the memory; results don't depend on it.
+            pub fn batch_tokens(mut self, tokens: usize) -> Self {
+                self.options.batch_tokens = tokens;
+                self
+            }
+        }
+    };
+}
+
+#[cfg(feature = "async")]
+pub(crate) use rerank_options;
+
+rerank_options!(RerankBuilder<'_>);
