@@ -5,6 +5,7 @@
 
 mod bert;
 mod distilbert;
+mod electra;
 mod gte;
 mod jina_bert;
 mod modernbert;
@@ -78,13 +79,14 @@ pub(crate) fn read(folder: &Path) -> Result<Family> {
         Some("xlm-roberta") => ("xlm-roberta", &names::ROBERTA, roberta::read),
         Some("distilbert") => ("distilbert", &names::DISTILBERT, distilbert::read),
         Some("mpnet") => ("mpnet", &names::MPNET, mpnet::read),
+        Some("electra") => ("electra", &names::ELECTRA, electra::read),
         Some("modernbert") => ("modernbert", &names::MODERNBERT, modernbert::read),
         Some("nomic_bert") => ("nomic_bert", &names::NOMIC_BERT, nomic_bert::read),
         // Snowflake publishes the same network under the other name.
         Some("new" | "gte") => ("new", &names::GTE, gte::read),
         other => {
             let found = other.or(Some(class)).filter(|name| !name.is_empty());
-            let supported = "bert, roberta, xlm-roberta, distilbert, mpnet, modernbert, nomic_bert, new (GTE)";
+            let supported = "bert, roberta, xlm-roberta, distilbert, mpnet, electra, modernbert, nomic_bert, new (GTE)";
             let found = found.unwrap_or("(no model_type in config.json)");
             return Err(LoadError::new(path, unsupported("architecture", found, supported)).into());
         }

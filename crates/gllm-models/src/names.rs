@@ -137,6 +137,13 @@ pub(crate) const MPNET: Names = Names {
     ..BERT
 };
 
+pub(crate) const ELECTRA: Names = Names {
+    root: "electra",
+    classifier: ClassifierNames { dense: "classifier.dense", norm: None, output: "classifier.out_proj" },
+    masked_lm: None,
+    ..BERT
+};
+
 pub(crate) const MODERNBERT: Names = Names {
     root: "model",
     words: "embeddings.tok_embeddings",
