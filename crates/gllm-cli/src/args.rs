@@ -62,7 +62,8 @@ pub(crate) struct Args {
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Say nothing but errors, draw no bars
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    // Without a letter: `-q` is the query of `rerank`.
+    #[arg(long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -198,8 +199,7 @@ pub(crate) struct RerankArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     /// What the documents should answer
-    // `-q` is `--quiet` in every command.
-    #[arg(short = 'Q', long, value_name = "QUERY")]
+    #[arg(short, long, value_name = "QUERY")]
     pub(crate) query: String,
     /// Read documents from the lines of a file, `-` is standard input
     #[arg(short, long, value_name = "FILE", conflicts_with = "documents")]

@@ -15,7 +15,7 @@ const VARIABLES: [&str; 2] = ["GLLM_LOG", "RUST_LOG"];
 const DEFAULT: &str =
     "warn,gllm_models::embedding_engine=error,gllm_models::rerank_engine=error,gllm_hub::package=error";
 
-/// Starts logging. `-v` and `-q` win over the variables.
+/// Starts logging. `-v` and `--quiet` win over the variables.
 pub(crate) fn start(verbose: u8, quiet: bool) -> Result<(), Failure> {
     let filter = match (quiet, verbose) {
         (true, _) => EnvFilter::new("error"),

@@ -99,7 +99,7 @@ fn arguments_that_do_not_go_together_are_code_2() {
         &["--resume", "--output", "x", "a"],
         &["--resume", "--output", "-", "--format", "jsonl", "a"],
         &["--format", "xml", "a"],
-        &["-q", "-v", "a"],
+        &["--quiet", "-v", "a"],
     ] {
         assert_eq!(home.embed(args).code, Some(2), "{args:?}");
     }

@@ -198,7 +198,7 @@ fn nothing_to_rank_is_code_2() {
 #[test]
 fn models_of_the_wrong_kind_are_code_2_and_named() {
     let home = Home::new();
-    let run = home.run(&["rerank", "--model", MODEL, "--device", "cpu", "--query", "q", "a"]);
+    let run = home.run(&["rerank", "--model", MODEL, "--device", "cpu", "-q", "q", "a"]);
     let message = run.error(2);
     assert!(message.contains(MODEL) && message.contains("a reranker"), "{message}");
     for command in [&["embed"][..], &["similarity"]] {
@@ -211,7 +211,7 @@ fn models_of_the_wrong_kind_are_code_2_and_named() {
 #[test]
 fn default_model_is_a_reranker_of_the_registry() {
     let home = Home::new();
-    let offline = home.run(&["rerank", "--device", "cpu", "--query", "q", "a"]);
+    let offline = home.run(&["rerank", "--device", "cpu", "-q", "q", "a"]);
     assert!(offline.error(4).contains("offline"), "{}", offline.stderr);
     let shown = home.run(&["show", "bge-reranker-v2", "--json"]).json();
     assert_eq!(shown["model_type"], "rerank");
