@@ -49,7 +49,7 @@ impl<'a> Weights<'a> {
     /// Whether there is a tensor called `name` here.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
-        self.files.get(&self.full_name(name)).is_some()
+        self.files.contains(&self.full_name(name))
     }
 
     /// The tensor called `name` as `f32` on the device; one that is `f32` already isn't copied on a CPU.
