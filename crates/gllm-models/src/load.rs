@@ -101,6 +101,11 @@ pub(crate) fn read(folder: &Path) -> Result<Family> {
     Ok(Family { architecture: architecture.into(), names, config: read(folder)?, task })
 }
 
+/// The non-linearity where a `config.json` names none.
+fn gelu() -> String {
+    "gelu".into()
+}
+
 /// What the model in `folder` is for, as its `config.json` says.
 ///
 /// # Errors

@@ -32,19 +32,9 @@ impl<'a> EmbeddingsBuilder<'a> {
 /// The options of a request, the same for both clients.
 macro_rules! embed_options {
     ($builder:ty) => {
+        crate::options::input_options!($builder);
+
         impl $builder {
-            /// Longest input in tokens, special tokens included; by default, and at most, the model's limit.
-            pub fn max_length(mut self, tokens: usize) -> Self {
-                self.options.max_length = Some(tokens);
-                self
-            }
-
-            /// What happens to a longer text; by default it is cut and reported.
-            pub fn truncation(mut self, truncation: Truncation) -> Self {
-                self.options.truncation = truncation;
-                self
-            }
-
             /// Keep this many leading dimensions, and scale to length 1 again: for models trained so
             /// (Matryoshka).
             pub fn dimensions(mut self, dimensions: usize) -> Self {
@@ -67,12 +57,6 @@ macro_rules! embed_options {
             /// Return a vector for each token too, for late interaction: bge-m3 has them.
             pub fn multi_vector(mut self, yes: bool) -> Self {
                 self.options.multi_vector = yes;
-                self
-            }
-
-            /// Most tokens computed at once, which bounds the memory; results don't depend on it.
-            pub fn batch_tokens(mut self, tokens: usize) -> Self {
-                self.options.batch_tokens = tokens;
                 self
             }
         }

@@ -11,6 +11,7 @@ mod client;
 mod config;
 mod embeddings;
 mod load;
+mod options;
 mod rerank;
 
 #[cfg(feature = "async")]

@@ -36,6 +36,8 @@ impl<'a> RerankBuilder<'a> {
 /// The options of a request, the same for both clients.
 macro_rules! rerank_options {
     ($builder:ty) => {
+        crate::options::input_options!($builder);
+
         impl $builder {
             /// Return only the best this many.
             pub fn top_n(mut self, documents: usize) -> Self {
@@ -52,24 +54,6 @@ macro_rules! rerank_options {
             /// Return the model's logits instead of what the model says should become of them, most often their sigmoid.
             pub fn raw_scores(mut self, yes: bool) -> Self {
                 self.options.raw_scores = yes;
-                self
-            }
-
-            /// Longest pair in tokens, special tokens included; by default, and at most, the model's limit.
-            pub fn max_length(mut self, tokens: usize) -> Self {
-                self.options.max_length = Some(tokens);
-                self
-            }
-
-            /// What happens to a longer pair; by default its document is cut and reported.
-            pub fn truncation(mut self, truncation: Truncation) -> Self {
-                self.options.truncation = truncation;
-                self
-            }
-
-            /// Most tokens computed at once, which bounds the memory; results don't depend on it.
-            pub fn batch_tokens(mut self, tokens: usize) -> Self {
-                self.options.batch_tokens = tokens;
                 self
             }
         }

@@ -20,7 +20,7 @@ pub(super) struct File {
     num_hidden_layers: usize,
     num_attention_heads: usize,
     intermediate_size: usize,
-    #[serde(default = "gelu")]
+    #[serde(default = "super::gelu")]
     hidden_act: String,
     max_position_embeddings: usize,
     #[serde(default = "two")]
@@ -31,10 +31,6 @@ pub(super) struct File {
     position_embedding_type: Option<String>,
     #[serde(default)]
     is_decoder: bool,
-}
-
-fn gelu() -> String {
-    "gelu".into()
 }
 
 fn two() -> usize {

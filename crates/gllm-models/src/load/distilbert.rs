@@ -17,13 +17,9 @@ struct File {
     n_layers: usize,
     n_heads: usize,
     hidden_dim: usize,
-    #[serde(default = "gelu")]
+    #[serde(default = "super::gelu")]
     activation: String,
     max_position_embeddings: usize,
-}
-
-fn gelu() -> String {
-    "gelu".into()
 }
 
 pub(super) fn read(folder: &Path) -> Result<EncoderConfig> {

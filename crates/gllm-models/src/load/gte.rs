@@ -15,7 +15,7 @@ use crate::config::{AttentionPositions, Biases, RotaryConfig, RotaryScaling, Tok
 struct File {
     #[serde(flatten)]
     bert: bert::File,
-    #[serde(default = "rms_or_layer")]
+    #[serde(default = "layer_norm")]
     layer_norm_type: String,
     #[serde(default = "default_theta")]
     rope_theta: f64,
@@ -36,7 +36,7 @@ struct Scaling {
     mixed_b: Option<f64>,
 }
 
-fn rms_or_layer() -> String {
+fn layer_norm() -> String {
     "layer_norm".into()
 }
 

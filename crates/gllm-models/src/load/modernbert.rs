@@ -22,7 +22,7 @@ struct File {
     num_hidden_layers: usize,
     num_attention_heads: usize,
     intermediate_size: usize,
-    #[serde(default = "gelu")]
+    #[serde(default = "super::gelu")]
     hidden_activation: String,
     max_position_embeddings: usize,
     #[serde(default = "default_eps")]
@@ -47,7 +47,7 @@ struct File {
     rope_parameters: Option<RopeParameters>,
     #[serde(default = "cls")]
     classifier_pooling: String,
-    #[serde(default = "gelu")]
+    #[serde(default = "super::gelu")]
     classifier_activation: String,
     #[serde(default)]
     classifier_bias: bool,
@@ -66,10 +66,6 @@ struct Rope {
     #[serde(default)]
     rope_type: Option<String>,
     rope_theta: f64,
-}
-
-fn gelu() -> String {
-    "gelu".into()
 }
 
 fn cls() -> String {
