@@ -1,10 +1,12 @@
-//! Element types of dense weights.
+//! Types of weights, as they lie in their files.
 
 use std::fmt;
 
 use half::{bf16, f16};
 
-/// The element type of a dense tensor, little-endian.
+use crate::{BlockType, blocks};
+
+/// The type of a tensor's elements, little-endian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DType {
@@ -14,16 +16,17 @@ pub enum DType {
     F16,
     /// The upper half of an `f32`.
     BF16,
+    /// Packed into blocks; a row is a whole number of them.
+    Block(BlockType),
     /// Signed integers and other types that occur beside weights (`position_ids`); never computed with.
     Other(safetensors::Dtype),
 }
 
 impl DType {
     /// The types that [`DType::to_f32`] widens, for error messages.
-    pub const FLOATS: &'static str = "F32, F16, BF16";
+    pub const FLOATS: &'static str = "F32, F16, BF16, a block type of GGUF";
 
-    /// Widens little-endian elements to `f32`, exactly; `None` if this isn't a floating-point type of
-    /// [`DType::FLOATS`].
+    /// Widens elements to `f32`, dense ones exactly; `None` if this isn't a type of [`DType::FLOATS`].
     ///
     /// ```
     /// use gllm_quant::DType;
@@ -35,12 +38,12 @@ impl DType {
             Self::F32 => Some(elements(bytes, f32::from_le_bytes).collect()),
             Self::F16 => Some(elements(bytes, f16_from_le_bytes).collect()),
             Self::BF16 => Some(elements(bytes, bf16_from_le_bytes).collect()),
+            Self::Block(of) => Some(blocks::dequantize(of, bytes)),
             Self::Other(_) => None,
         }
     }
 
-    /// Adds little-endian elements to `sum`, widened to `f32`; nothing, if this isn't a floating-point type
-    /// of [`DType::FLOATS`].
+    /// Adds elements to `sum`, widened to `f32`; nothing, if this isn't a type of [`DType::FLOATS`].
     pub fn add_to(self, bytes: &[u8], sum: &mut [f32]) {
         fn add(sum: &mut [f32], elements: impl Iterator<Item = f32>) {
             sum.iter_mut().zip(elements).for_each(|(sum, x)| *sum += x);
@@ -49,6 +52,7 @@ impl DType {
             Self::F32 => add(sum, elements(bytes, f32::from_le_bytes)),
             Self::F16 => add(sum, elements(bytes, f16_from_le_bytes)),
             Self::BF16 => add(sum, elements(bytes, bf16_from_le_bytes)),
+            Self::Block(of) => add(sum, blocks::dequantize(of, bytes).into_iter()),
             Self::Other(_) => {}
         }
     }
@@ -83,6 +87,7 @@ impl fmt::Display for DType {
             Self::F32 => f.write_str("F32"),
             Self::F16 => f.write_str("F16"),
             Self::BF16 => f.write_str("BF16"),
+            Self::Block(of) => of.fmt(f),
             Self::Other(dtype) => write!(f, "{dtype:?}"),
         }
     }

@@ -7,11 +7,14 @@
 //! Files are safetensors, or PyTorch checkpoints of a flat state dict. Of the latter, nothing is executed: their
 //! pickles are read by an interpreter that knows tensors and nothing else, and refuses the rest by name.
 
+mod block_type;
+mod blocks;
 mod dtype;
 mod mapped;
 mod pytorch;
 mod safetensors_file;
 mod weight_files;
 
+pub use block_type::BlockType;
 pub use dtype::DType;
 pub use weight_files::{RawTensor, WeightFiles};
