@@ -10,7 +10,9 @@
 mod block_type;
 mod blocks;
 mod dtype;
+mod kernels;
 mod mapped;
+mod matmul;
 mod pytorch;
 mod safetensors_file;
 mod weight_files;
