@@ -16,6 +16,8 @@ mod rotary;
 pub use activation::Activation;
 pub(crate) use activation::activate;
 pub(crate) use add_norm::{add_norm, norm};
+#[cfg(feature = "cpu")]
+pub(crate) use cpu::{packed_linear, runs_here as has_packed_linear};
 pub(crate) use attention::{AttentionPattern, ScoreBias, attention};
 pub(crate) use linear::linear;
 pub(crate) use pooling::{l2_normalize, pool};

@@ -1,29 +1,51 @@
-//! A linear layer with its weights.
+//! A linear layer with its weights, dense or packed: what the layers above see is the same.
+
+#[cfg(feature = "cpu")]
+use std::sync::Arc;
 
 use burn::tensor::Tensor;
 use gllm_core::Result;
+#[cfg(feature = "cpu")]
+use gllm_quant::QLinear;
 
 use crate::{Weights, ops};
 
-/// `weight`: `[inputs, outputs]`, a view of the checkpoint's `[outputs, inputs]`; `bias`: `[outputs]`.
+/// `[outputs, inputs]` in the checkpoint; `bias`: `[outputs]`.
 #[derive(Debug)]
-pub(crate) struct Linear {
-    weight: Tensor<2>,
-    bias: Option<Tensor<1>>,
+pub(crate) enum Linear {
+    /// Floats; the weight is a view of the checkpoint's, `[inputs, outputs]`.
+    Dense { weight: Tensor<2>, bias: Option<Tensor<1>> },
+    /// Quantised, as small as in the checkpoint.
+    #[cfg(feature = "cpu")]
+    Packed(Arc<QLinear>),
 }
 
 impl Linear {
-    /// Reads `weight` and, where there is one, `bias`.
+    /// Reads the weight and, where there is one, the bias. Quantised weights stay packed where the device has kernels
+    /// for them; elsewhere they become floats.
     pub(crate) fn load(weights: &Weights<'_>, inputs: usize, outputs: usize, has_bias: bool) -> Result<Self> {
+        #[cfg(feature = "cpu")]
+        if ops::has_packed_linear(weights.device())
+            && let Some(weight) = weights.quantized("weight", outputs, inputs)?
+        {
+            let bias = has_bias.then(|| weights.values("bias", outputs)).transpose()?;
+            if let Some(layer) = QLinear::new(&weight, bias) {
+                return Ok(Self::Packed(Arc::new(layer)));
+            }
+        }
         let weight = weights.tensor("weight", [outputs, inputs])?.transpose();
         let bias = has_bias.then(|| weights.tensor("bias", [outputs])).transpose()?;
-        Ok(Self { weight, bias })
+        Ok(Self::Dense { weight, bias })
     }
 
     /// # Shapes
     /// - `x`: `[tokens, inputs]`
     /// - returns `[tokens, outputs]`
     pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        ops::linear(x, self.weight.clone(), self.bias.clone())
+        match self {
+            Self::Dense { weight, bias } => ops::linear(x, weight.clone(), bias.clone()),
+            #[cfg(feature = "cpu")]
+            Self::Packed(layer) => ops::packed_linear(x, layer),
+        }
     }
 }
