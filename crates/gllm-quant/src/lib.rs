@@ -8,7 +8,7 @@
 //! pickles are read by an interpreter that knows tensors and nothing else, and refuses the rest by name.
 
 mod block_type;
-mod blocks;
+pub mod blocks;
 mod dtype;
 mod mapped;
 mod pytorch;
