@@ -1,4 +1,5 @@
-//! Weight files as validated, memory-mapped tensors: bytes and slices, no tensor library.
+//! Weight files as validated, memory-mapped tensors, and products on those that are quantised: bytes and slices, no
+//! tensor library.
 //!
 //! [`WeightFiles`] opens what a model folder holds (one file, or the shards that an index lists), validates
 //! every header once, and hands out [`RawTensor`]s that borrow the mapping: opening a checkpoint reads its
@@ -8,17 +9,22 @@
 //! pickles are read by an interpreter that knows tensors and nothing else, and refuses the rest by name. What GGUF files
 //! say beside tensors is in [`gguf::Metadata`].
 
-mod block_type;
 pub mod blocks;
+pub mod gguf;
+
+mod block_type;
 mod dtype;
 mod kernels;
-pub mod gguf;
 mod mapped;
 mod matmul;
 mod pytorch;
+mod qlinear;
+mod qtensor;
 mod safetensors_file;
 mod weight_files;
 
 pub use block_type::BlockType;
 pub use dtype::DType;
+pub use qlinear::QLinear;
+pub use qtensor::QTensor;
 pub use weight_files::{RawTensor, WeightFiles};

@@ -2,12 +2,10 @@
 
 use std::fmt;
 
-use rayon::prelude::*;
-
-use crate::QTensor;
 use crate::blocks::IntegerBlock;
 use crate::kernels::Isa;
 use crate::matmul::{FormatKind, PackedMatrix, RowCodes, multiply};
+use crate::{BlockType, QTensor};
 
 /// `y = x · Wᵀ + b`, with `W` as small as its file has it.
 ///
@@ -85,3 +83,30 @@ impl QLinear {
     }
 }
 
+/// The format of a type's codes, and the packed matrix; `None` for a type without a kernel.
+fn pack(weight: &QTensor) -> Option<PackedMatrix> {
+    use crate::blocks as b;
+
+    Some(match weight.block_type() {
+        BlockType::Q4_0 => pack_as::<b::BlockQ4_0>(FormatKind::Int4, weight),
+        BlockType::Q4_1 => pack_as::<b::BlockQ4_1>(FormatKind::Int4Min, weight),
+        BlockType::Q5_0 => pack_as::<b::BlockQ5_0>(FormatKind::Int5, weight),
+        BlockType::Q5_1 => pack_as::<b::BlockQ5_1>(FormatKind::Int5Min, weight),
+        BlockType::Q8_0 => pack_as::<b::BlockQ8_0>(FormatKind::Int8, weight),
+        BlockType::Q2_K => pack_as::<b::BlockQ2K>(FormatKind::K2, weight),
+        BlockType::Q3_K => pack_as::<b::BlockQ3K>(FormatKind::K3, weight),
+        BlockType::Q4_K => pack_as::<b::BlockQ4K>(FormatKind::K4, weight),
+        BlockType::Q5_K => pack_as::<b::BlockQ5K>(FormatKind::K5, weight),
+        BlockType::Q6_K => pack_as::<b::BlockQ6K>(FormatKind::K6, weight),
+        BlockType::IQ4_NL => pack_as::<b::BlockIq4Nl>(FormatKind::Table4, weight),
+        BlockType::IQ4_XS => pack_as::<b::BlockIq4Xs>(FormatKind::TableK4, weight),
+        BlockType::TQ1_0 => pack_as::<b::BlockTq1_0>(FormatKind::Ternary, weight),
+        BlockType::TQ2_0 => pack_as::<b::BlockTq2_0>(FormatKind::Ternary, weight),
+        _ => return None,
+    })
+}
+
+fn pack_as<B: IntegerBlock>(kind: FormatKind, weight: &QTensor) -> PackedMatrix {
+    let row = |output| RowCodes::from_blocks::<B>(weight.row(output));
+    PackedMatrix::new(kind, weight.shape(), B::TYPE.block_len(), row)
+}

@@ -18,7 +18,9 @@ pub(crate) fn draw(report: &Report) -> Result<String> {
         let largest = report.products.iter().map(|figures| figures.outputs * figures.inputs).max().unwrap_or(0);
         let of_rows = |one: bool| -> Vec<&Figures> {
             let is_it = |figures: &&Figures| {
-                figures.outputs * figures.inputs == largest && figures.outputs > figures.inputs && (figures.rows == 1) == one
+                figures.outputs * figures.inputs == largest
+                    && figures.outputs > figures.inputs
+                    && (figures.rows == 1) == one
             };
             report.products.iter().filter(is_it).collect()
         };

@@ -155,7 +155,8 @@ fn measure(
     for _ in 0..arguments.rounds.max(1) {
         let ours = ours();
         seconds.push(ours);
-        if let Some(other) = peer.as_mut().map(|peer| peer.seconds(of, [outputs, inputs, rows])).transpose()?.flatten() {
+        if let Some(other) = peer.as_mut().map(|peer| peer.seconds(of, [outputs, inputs, rows])).transpose()?.flatten()
+        {
             others.push(other);
             ratios.push(other / ours);
         }

@@ -99,6 +99,7 @@ macro_rules! formats {
 
         impl FormatKind {
             /// Every format.
+            #[cfg(test)]
             pub(crate) const ALL: &[Self] = &[$(Self::$name,)*];
 
             /// The format as a value.
