@@ -7,14 +7,25 @@
 //! Files are safetensors, or PyTorch checkpoints of a flat state dict. Of the latter, nothing is executed: their
 //! pickles are read by an interpreter that knows tensors and nothing else, and refuses the rest by name.
 
+pub mod awq;
 mod block_type;
 mod blocks;
+pub mod compressed_tensors;
 mod dtype;
+pub mod gptq;
+mod group_quant;
+mod json_fields;
 mod mapped;
+mod named_tensor;
+mod packed_words;
 mod pytorch;
+mod quantization_config;
 mod safetensors_file;
 mod weight_files;
 
 pub use block_type::BlockType;
 pub use dtype::DType;
+pub use group_quant::GroupQuantized;
+pub use named_tensor::NamedTensor;
+pub use quantization_config::QuantizationConfig;
 pub use weight_files::{RawTensor, WeightFiles};
