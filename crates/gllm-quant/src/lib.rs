@@ -9,22 +9,33 @@
 //! pickles are read by an interpreter that knows tensors and nothing else, and refuses the rest by name. What GGUF files
 //! say beside tensors is in [`gguf::Metadata`].
 
+pub mod awq;
 pub mod blocks;
+pub mod compressed_tensors;
 pub mod gguf;
+pub mod gptq;
 
 mod block_type;
 mod dtype;
+mod group_quant;
+mod json_fields;
 mod kernels;
 mod mapped;
 mod matmul;
+mod named_tensor;
+mod packed_words;
 mod pytorch;
 mod qlinear;
 mod qtensor;
+mod quantization_config;
 mod safetensors_file;
 mod weight_files;
 
 pub use block_type::BlockType;
 pub use dtype::DType;
+pub use group_quant::GroupQuantized;
+pub use named_tensor::NamedTensor;
 pub use qlinear::QLinear;
 pub use qtensor::QTensor;
+pub use quantization_config::QuantizationConfig;
 pub use weight_files::{RawTensor, WeightFiles};

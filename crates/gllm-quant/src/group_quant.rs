@@ -1,0 +1,106 @@
+//! What layers quantised by groups come down to, whatever their checkpoint's format.
+//!
+//! AWQ, GPTQ and compressed-tensors all keep small unsigned integers, and for each output and group of inputs a scale
+//! and a zero; they differ in how these are packed. Here nothing is packed: this is what a layer passes through on its
+//! way from the file to the form that it is computed with.
+
+use gllm_core::{LoadProblem, Result};
+use rayon::prelude::*;
+
+use crate::NamedTensor;
+
+/// The weight of a linear layer as `[outputs, inputs]` codes: `w = scale · (code - zero)`.
+///
+/// A group is `group_size` neighbouring codes of an output, and `inputs` is a multiple of it. What
+/// [`QuantizationConfig::weight`](crate::QuantizationConfig::weight) makes is consistent: every length is as said here,
+/// codes and zeros are below `2^bits`, and `order` has each input once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupQuantized {
+    /// Rows.
+    pub outputs: usize,
+    /// Columns.
+    pub inputs: usize,
+    /// 4 or 8.
+    pub bits: u32,
+    /// Inputs that share a scale and a zero.
+    pub group_size: usize,
+    /// `[outputs, inputs]`, a byte each.
+    pub codes: Vec<u8>,
+    /// `[outputs, inputs / group_size]`; F16, BF16 or F32 in the file, of which each is exact here.
+    pub scales: Vec<f32>,
+    /// `[outputs, inputs / group_size]`: the codes that stand for 0.
+    pub zeros: Vec<u8>,
+    /// Where the groups' inputs aren't neighbours in the layer: code `i` of an output belongs to the layer's input
+    /// `order[i]`.
+    pub order: Option<Vec<u32>>,
+}
+
+impl GroupQuantized {
+    /// Groups of an output.
+    #[must_use]
+    pub fn groups(&self) -> usize {
+        self.inputs / self.group_size
+    }
+
+    /// `[outputs, inputs]`, with the inputs in the layer's own order.
+    #[must_use]
+    pub fn dequantize(&self) -> Vec<f32> {
+        let mut weights = vec![0.0; self.codes.len()];
+        let rows = weights.par_chunks_exact_mut(self.inputs).zip(self.codes.par_chunks_exact(self.inputs));
+        let groups = self.scales.par_chunks_exact(self.groups()).zip(self.zeros.par_chunks_exact(self.groups()));
+        rows.zip(groups).for_each(|((weights, codes), (scales, zeros))| {
+            let spread = |place: usize| (scales[place / self.group_size], zeros[place / self.group_size]);
+            for (place, code) in codes.iter().enumerate() {
+                let (scale, zero) = spread(place);
+                let input = self.order.as_ref().map_or(place, |order| order[place] as usize);
+                weights[input] = scale * f32::from(i16::from(*code) - i16::from(zero));
+            }
+        });
+        weights
+    }
+}
+
+/// The sizes of a layer, which agree with each other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    pub(crate) outputs: usize,
+    pub(crate) inputs: usize,
+    pub(crate) group_size: usize,
+}
+
+impl Sizes {
+    /// `group_size` is what the configuration says, `None` for a whole row; `weight` is the tensor to blame.
+    pub(crate) fn new([outputs, inputs]: [usize; 2], group_size: Option<usize>, weight: &NamedTensor) -> Result<Self> {
+        let group_size = group_size.unwrap_or(inputs);
+        let problem = |field: &str, expected: String, found: usize| {
+            weight.error(LoadProblem::Field { field: field.into(), expected, found: found.to_string() })
+        };
+        if outputs == 0 || inputs == 0 {
+            let field = format!("width of `{}`", weight.name);
+            return Err(problem(&field, "at least 1".into(), 0));
+        }
+        if group_size == 0 || !inputs.is_multiple_of(group_size) {
+            let expected = format!("a divisor of {inputs}, the inputs of `{}`", weight.name);
+            return Err(problem("quantization_config.group_size", expected, group_size));
+        }
+        Ok(Self { outputs, inputs, group_size })
+    }
+
+    /// Groups of an output.
+    pub(crate) fn groups(self) -> usize {
+        self.inputs / self.group_size
+    }
+
+    /// Fails if a width that is packed along doesn't fill its words.
+    pub(crate) fn whole_words(widths: &[(&str, usize)], bits: u32, weight: &NamedTensor) -> Result<()> {
+        let codes = 32 / bits as usize;
+        match widths.iter().find(|(_, width)| !width.is_multiple_of(codes)) {
+            None => Ok(()),
+            Some((side, width)) => Err(weight.error(LoadProblem::Field {
+                field: format!("{side} of `{}`", weight.name),
+                expected: format!("a multiple of {codes}, the codes in a word"),
+                found: width.to_string(),
+            })),
+        }
+    }
+}
