@@ -10,14 +10,17 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{AllocationProperty, Bytes, DType as BurnDType, Device, Shape, Tensor, TensorData};
 use gllm_core::{LoadError, LoadProblem, Result};
-use gllm_quant::{BlockType, DType, QTensor, RawTensor, WeightFiles};
+use gllm_quant::{BlockType, DType, GroupQuantized, QTensor, QuantizationConfig, RawTensor, WeightFiles};
 
+use crate::config::read_json;
 use crate::layers::EmbeddingTable;
 
 /// A place in the tree of weight names, such as `encoder.layer.0`.
 #[derive(Clone, Debug)]
 pub struct Weights<'a> {
     files: &'a WeightFiles,
+    /// Which linear layers are quantised by groups, and how.
+    quantization: Option<&'a QuantizationConfig>,
     device: &'a Device,
     prefix: String,
     report: &'a RefCell<Report>,
@@ -36,7 +39,9 @@ impl<'a> Weights<'a> {
     /// were not asked for.
     pub fn read<T>(files: &WeightFiles, device: &Device, read: impl FnOnce(&Weights<'_>) -> Result<T>) -> Result<T> {
         let report = RefCell::default();
-        let model = read(&Weights { files, device, prefix: String::new(), report: &report })?;
+        let quantization = quantization(files)?;
+        let quantization = quantization.as_ref();
+        let model = read(&Weights { files, quantization, device, prefix: String::new(), report: &report })?;
         let Report { used, expanded } = report.into_inner();
         let unused: Vec<&str> = files.names().filter(|name| !used.contains(*name)).collect();
         tracing::debug!(folder = %files.folder().display(), used = used.len(), unused = ?unused, "weights loaded");
@@ -81,8 +86,12 @@ impl<'a> Weights<'a> {
             DType::F32 if is_native_f32(&raw.bytes) => Bytes::from_shared(raw.bytes, AllocationProperty::Other),
             dtype => Bytes::from_elems(dtype.to_f32(&raw.bytes).ok_or_else(|| self.not_a_float(name, dtype, path))?),
         };
-        let data = TensorData::from_bytes(bytes, Shape::new(shape), BurnDType::F32);
-        Ok(Tensor::from_data(data, self.device))
+        Ok(self.upload(bytes, shape))
+    }
+
+    /// These floats on the device.
+    pub(crate) fn upload<const D: usize>(&self, floats: Bytes, shape: [usize; D]) -> Tensor<D> {
+        Tensor::from_data(TensorData::from_bytes(floats, Shape::new(shape), BurnDType::F32), self.device)
     }
 
     /// The vector called `name`, on the host.
@@ -104,6 +113,19 @@ impl<'a> Weights<'a> {
             DType::Block(of) => QTensor::new(of, [rows, columns], raw.bytes).map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// The linear layer here, `[outputs, inputs]`, as it lies in its file, on the host; `None` if it isn't quantised by
+    /// groups.
+    ///
+    /// # Errors
+    /// [`LoadError`] if a tensor of it isn't there, or isn't what `config.json` implies.
+    pub(crate) fn quantized_by_groups(&self, outputs: usize, inputs: usize) -> Result<Option<GroupQuantized>> {
+        let Some(config) = self.quantization.filter(|config| config.is_quantized(&self.prefix)) else { return Ok(None) };
+        let below = format!("{}.", self.prefix);
+        let names = self.files.names().filter(|name| name.starts_with(&below)).map(str::to_owned);
+        self.report.borrow_mut().used.extend(names);
+        config.weight(self.files, &self.prefix, [outputs, inputs]).map(Some)
     }
 
     /// The embedding table called `name`, left where it is: on the host, mapped, in the file's type.
@@ -146,6 +168,13 @@ impl<'a> Weights<'a> {
     fn full_name(&self, name: &str) -> String {
         if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) }
     }
+}
+
+/// What the `config.json` beside the files says of quantised layers; nothing, if there is none.
+fn quantization(files: &WeightFiles) -> Result<Option<QuantizationConfig>> {
+    let path = files.folder().join("config.json");
+    let config = read_json::<serde_json::Value>(&path)?;
+    Ok(config.map(|config| QuantizationConfig::from_json(&path, &config)).transpose()?.flatten())
 }
 
 /// Whether these little-endian elements can be computed with where they are.

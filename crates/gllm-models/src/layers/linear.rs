@@ -3,7 +3,7 @@
 #[cfg(feature = "cpu")]
 use std::sync::Arc;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Bytes, Tensor};
 use gllm_core::Result;
 #[cfg(feature = "cpu")]
 use gllm_quant::QLinear;
@@ -24,18 +24,27 @@ impl Linear {
     /// Reads the weight and, where there is one, the bias. Quantised weights stay packed where the device has kernels
     /// for them; elsewhere they become floats.
     pub(crate) fn load(weights: &Weights<'_>, inputs: usize, outputs: usize, has_bias: bool) -> Result<Self> {
+        let groups = weights.quantized_by_groups(outputs, inputs)?;
         #[cfg(feature = "cpu")]
-        if ops::has_packed_linear(weights.device())
-            && let Some(weight) = weights.quantized("weight", outputs, inputs)?
-        {
-            let bias = has_bias.then(|| weights.values("bias", outputs)).transpose()?;
-            if let Some(layer) = QLinear::new(&weight, bias) {
-                return Ok(Self::Packed(Arc::new(layer)));
+        if ops::has_packed_linear(weights.device()) {
+            let blocks = if groups.is_none() { weights.quantized("weight", outputs, inputs)? } else { None };
+            if groups.is_some() || blocks.is_some() {
+                let bias = has_bias.then(|| weights.values("bias", outputs)).transpose()?;
+                let layer = match (&groups, &blocks) {
+                    (Some(groups), _) => QLinear::from_groups(groups, bias),
+                    (None, blocks) => blocks.as_ref().and_then(|blocks| QLinear::new(blocks, bias)),
+                };
+                if let Some(layer) = layer {
+                    return Ok(Self::Packed(Arc::new(layer)));
+                }
             }
         }
-        let weight = weights.tensor("weight", [outputs, inputs])?.transpose();
+        let weight = match groups {
+            Some(groups) => weights.upload(Bytes::from_elems(groups.dequantize()), [outputs, inputs]),
+            None => weights.tensor("weight", [outputs, inputs])?,
+        };
         let bias = has_bias.then(|| weights.tensor("bias", [outputs])).transpose()?;
-        Ok(Self::Dense { weight, bias })
+        Ok(Self::Dense { weight: weight.transpose(), bias })
     }
 
     /// # Shapes

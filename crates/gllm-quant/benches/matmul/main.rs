@@ -113,7 +113,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     if let Some(path) = &arguments.chart {
-        std::fs::write(path, chart::draw(&report))?;
+        std::fs::write(path, chart::draw(&report)?)?;
     }
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&report)?);

@@ -3,7 +3,8 @@
 //! A [`Format`] is a value for those who write and check a layout, and a type ([`StaticFormat`]) for kernels, which
 //! are compiled once for each. Formats are fewer than block types: what counts is the arithmetic.
 
-use super::PANEL;
+use super::{BLOCK, PANEL};
+use crate::blocks::IntegerBlock;
 
 /// The arithmetic of a weight: `w = scale · (value(code) - offset) - minimum`.
 ///
@@ -86,6 +87,26 @@ impl Format {
     }
 }
 
+impl FormatKind {
+    /// The arithmetic of a block type, if there is code for it.
+    pub(crate) fn of<B: IntegerBlock>() -> Option<Self> {
+        let format = Format {
+            bits: B::BITS,
+            subs: BLOCK / B::SUB,
+            has_sub_scales: B::HAS_SUB_SCALES,
+            mins: match (B::HAS_MINS, B::HAS_SUB_SCALES) {
+                (false, _) => Mins::None,
+                (true, false) => Mins::Span,
+                (true, true) => Mins::Sub,
+            },
+            offset: B::OFFSET,
+            table: None,
+        };
+        let format = B::TABLE.map_or(format, |values| format.table(values));
+        Self::ALL.iter().copied().find(|kind| kind.format() == format)
+    }
+}
+
 /// A format that code is compiled for.
 pub(crate) trait StaticFormat {
     const FORMAT: Format;
@@ -99,7 +120,6 @@ macro_rules! formats {
 
         impl FormatKind {
             /// Every format.
-            #[cfg(test)]
             pub(crate) const ALL: &[Self] = &[$(Self::$name,)*];
 
             /// The format as a value.
