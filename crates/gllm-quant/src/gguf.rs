@@ -12,8 +12,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use gllm_core::{LoadError, LoadProblem, Result};
 
-use crate::mapped;
-use crate::weight_files::RawTensor;
+use crate::{RawTensor, TensorInfo, mapped};
 
 mod cursor;
 mod metadata;
@@ -134,6 +133,11 @@ impl GgufFile {
     /// The tensors' names, in file order.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.tensors.iter().map(|(name, _)| name)
+    }
+
+    pub(crate) fn describe(&self, name: &str) -> Option<TensorInfo> {
+        let tensor = self.tensors.get(name)?;
+        Some(TensorInfo { shape: tensor.shape().to_vec(), dtype: tensor.dtype(), bytes: tensor.extent().len() })
     }
 
     /// The tensor called `name`: a slice of the mapping, or a copy where numbers of more than a byte are big-endian.

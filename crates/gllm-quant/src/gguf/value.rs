@@ -4,6 +4,8 @@
 
 use std::fmt::{self, Arguments};
 
+use serde::Serialize;
+
 use super::cursor::Cursor;
 use super::{Outcome, corrupt, unsupported};
 
@@ -19,8 +21,9 @@ const TYPES: [&str; 13] = [
 ];
 const ARRAY: u32 = 9;
 
-/// A value.
-#[derive(Clone, Debug, PartialEq)]
+/// A value. Serialised, it is itself, without its type.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Value {
     U8(u8),
@@ -38,8 +41,9 @@ pub enum Value {
     F64(f64),
 }
 
-/// Values of one type.
-#[derive(Clone, Debug, PartialEq)]
+/// Values of one type. Serialised, they are a list.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Array {
     U8(Vec<u8>),
