@@ -29,13 +29,17 @@ mod qlinear;
 mod qtensor;
 mod quantization_config;
 mod safetensors_file;
+mod weight_file;
 mod weight_files;
 
 pub use block_type::BlockType;
 pub use dtype::DType;
 pub use group_quant::GroupQuantized;
 pub use named_tensor::NamedTensor;
+pub use pytorch::PytorchFile;
 pub use qlinear::QLinear;
 pub use qtensor::QTensor;
 pub use quantization_config::QuantizationConfig;
-pub use weight_files::{RawTensor, WeightFiles};
+pub use safetensors_file::SafetensorsFile;
+pub use weight_file::{RawTensor, TensorInfo, WeightFile};
+pub use weight_files::WeightFiles;
