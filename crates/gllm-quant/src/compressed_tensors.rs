@@ -8,9 +8,9 @@ use gllm_core::{LoadProblem, Result};
 use regex::Regex;
 use safetensors::Dtype;
 
-use crate::group_quant::{GroupQuantized, Sizes};
+use crate::group_quant::{GroupQuantized, GroupSize, Sizes};
 use crate::json_fields::{Field, Fields};
-use crate::packed_words::{ascending, transpose, unpack_rows};
+use crate::packed_words::{transpose, unpack_rows};
 use crate::{NamedTensor, WeightFiles};
 
 /// What a configuration says of a checkpoint in this format.
@@ -28,8 +28,8 @@ pub struct CompressedTensorsConfig {
 pub struct Scheme {
     /// Of a code: 4 or 8.
     pub bits: u32,
-    /// Inputs of a group; `None` for all of a layer's, which the format calls a channel.
-    pub group_size: Option<usize>,
+    /// Inputs of a group; the format calls a whole row a channel.
+    pub group_size: GroupSize,
     /// Whether 0 is in the middle of the codes; otherwise each group has a zero.
     pub symmetric: bool,
     /// Where the codes are.
@@ -160,13 +160,15 @@ impl Scheme {
         let group_size = weights.group_size("group_size")?;
         let strategy = weights.string("strategy")?.unwrap_or(match group_size {
             None => "tensor",
-            Some(None) => "channel",
-            Some(Some(_)) => "group",
+            Some(GroupSize::WholeRow) => "channel",
+            Some(GroupSize::Inputs(_)) => "group",
         });
         let group_size = match (strategy, group_size) {
-            ("channel", None | Some(None)) => None,
-            ("channel", Some(Some(_))) => return Err(weights.bad("group_size", "-1 with the strategy `channel`")),
-            ("group", Some(Some(size))) => Some(size),
+            ("channel", None | Some(GroupSize::WholeRow)) => GroupSize::WholeRow,
+            ("channel", Some(GroupSize::Inputs(_))) => {
+                return Err(weights.bad("group_size", "-1 with the strategy `channel`"));
+            }
+            ("group", Some(GroupSize::Inputs(size))) => GroupSize::Inputs(size),
             ("group", _) => return Err(weights.bad("group_size", "at least 1 with the strategy `group`")),
             _ => return Err(weights.unsupported("strategy", "group, channel")),
         };
@@ -272,28 +274,19 @@ impl CompressedTensorsWeight {
     #[must_use]
     pub fn unpack(self) -> GroupQuantized {
         let Sizes { outputs, inputs, group_size } = self.sizes;
-        let shifts = ascending(self.scheme.bits);
+        let bits = self.scheme.bits;
         let groups = self.sizes.groups();
         let codes = match self.codes {
-            Codes::Words(words) => unpack_rows(&words, inputs, &shifts),
+            Codes::Words(words) => unpack_rows(&words, inputs, bits),
             Codes::Bytes(codes) => codes,
         };
         // Words of zeros run down the outputs.
         let zeros = match self.zeros {
-            Some(Codes::Words(words)) => transpose(&unpack_rows(&transpose(&words, groups), outputs, &shifts), outputs),
+            Some(Codes::Words(words)) => transpose(&unpack_rows(&transpose(&words, groups), outputs, bits), outputs),
             Some(Codes::Bytes(zeros)) => zeros,
             None => vec![self.scheme.middle(); self.scales.len()],
         };
-        GroupQuantized {
-            outputs,
-            inputs,
-            bits: self.scheme.bits,
-            group_size,
-            codes,
-            scales: self.scales,
-            zeros,
-            order: None,
-        }
+        GroupQuantized { outputs, inputs, bits, group_size, codes, scales: self.scales, zeros, order: None }
     }
 }
 

@@ -9,9 +9,9 @@ use gllm_core::{LoadProblem, Result};
 use rayon::prelude::*;
 use safetensors::Dtype;
 
-use crate::group_quant::{GroupQuantized, Sizes};
+use crate::group_quant::{GroupQuantized, GroupSize, Sizes};
 use crate::json_fields::{Field, Fields};
-use crate::packed_words::{ascending, transpose, unpack_rows};
+use crate::packed_words::{transpose, unpack_rows};
 use crate::{NamedTensor, WeightFiles, quantization_config};
 
 /// What a configuration says of a GPTQ checkpoint.
@@ -19,8 +19,8 @@ use crate::{NamedTensor, WeightFiles, quantization_config};
 pub struct GptqConfig {
     /// 4 or 8.
     pub bits: u32,
-    /// Inputs of a group; `None` for all of a layer's.
-    pub group_size: Option<usize>,
+    /// Inputs of a group.
+    pub group_size: GroupSize,
     /// Whether columns were quantised in another order, so that a layer must have `g_idx`.
     pub desc_act: bool,
     /// How zeros are stored.
@@ -145,8 +145,7 @@ impl GptqWeight {
     #[must_use]
     pub fn unpack(self) -> GroupQuantized {
         let Sizes { outputs, inputs, group_size } = self.sizes;
-        let shifts = ascending(self.bits);
-        let mut codes = unpack_rows(&transpose(&self.qweight, outputs), inputs, &shifts);
+        let mut codes = unpack_rows(&transpose(&self.qweight, outputs), inputs, self.bits);
         if let Some(order) = &self.order {
             codes.par_chunks_exact_mut(inputs).for_each_init(
                 || vec![0; inputs],
@@ -172,7 +171,7 @@ impl GptqWeight {
             group_size,
             codes,
             scales: transpose(&self.scales, outputs),
-            zeros: transpose(&unpack_rows(&qzeros, outputs, &shifts), outputs),
+            zeros: transpose(&unpack_rows(&qzeros, outputs, self.bits), outputs),
             order: self.order,
         }
     }

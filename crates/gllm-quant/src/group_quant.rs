@@ -46,18 +46,33 @@ impl GroupQuantized {
     #[must_use]
     pub fn dequantize(&self) -> Vec<f32> {
         let mut weights = vec![0.0; self.codes.len()];
-        let rows = weights.par_chunks_exact_mut(self.inputs).zip(self.codes.par_chunks_exact(self.inputs));
-        let groups = self.scales.par_chunks_exact(self.groups()).zip(self.zeros.par_chunks_exact(self.groups()));
-        rows.zip(groups).for_each(|((weights, codes), (scales, zeros))| {
-            let spread = |place: usize| (scales[place / self.group_size], zeros[place / self.group_size]);
-            for (place, code) in codes.iter().enumerate() {
-                let (scale, zero) = spread(place);
-                let input = self.order.as_ref().map_or(place, |order| order[place] as usize);
-                weights[input] = scale * f32::from(i16::from(*code) - i16::from(zero));
+        let codes = self.codes.par_chunks_exact(self.group_size);
+        let groups = codes.zip(self.scales.par_iter().zip(&self.zeros)).with_min_len(self.groups());
+        weights.par_chunks_exact_mut(self.group_size).zip(groups).for_each(|(weights, (codes, (scale, zero)))| {
+            for (weight, code) in weights.iter_mut().zip(codes) {
+                *weight = scale * f32::from(i16::from(*code) - i16::from(*zero));
             }
         });
+        if let Some(order) = &self.order {
+            weights.par_chunks_exact_mut(self.inputs).for_each_init(Vec::new, |sorted, weights| {
+                sorted.clear();
+                sorted.extend_from_slice(weights);
+                for (weight, input) in sorted.iter().zip(order) {
+                    weights[*input as usize] = *weight;
+                }
+            });
+        }
         weights
     }
+}
+
+/// How many inputs share a scale and a zero, as a configuration says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupSize {
+    /// So many neighbours, or with GPTQ's `desc_act` so many of the same importance.
+    Inputs(usize),
+    /// All of a layer's, which configurations write as -1.
+    WholeRow,
 }
 
 /// The sizes of a layer, which agree with each other.
@@ -69,9 +84,12 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
-    /// `group_size` is what the configuration says, `None` for a whole row; `weight` is the tensor to blame.
-    pub(crate) fn new([outputs, inputs]: [usize; 2], group_size: Option<usize>, weight: &NamedTensor) -> Result<Self> {
-        let group_size = group_size.unwrap_or(inputs);
+    /// `weight` is the tensor to blame.
+    pub(crate) fn new([outputs, inputs]: [usize; 2], group_size: GroupSize, weight: &NamedTensor) -> Result<Self> {
+        let group_size = match group_size {
+            GroupSize::Inputs(size) => size,
+            GroupSize::WholeRow => inputs,
+        };
         let problem = |field: &str, expected: String, found: usize| {
             weight.error(LoadProblem::Field { field: field.into(), expected, found: found.to_string() })
         };

@@ -25,7 +25,7 @@ mod weight_files;
 
 pub use block_type::BlockType;
 pub use dtype::DType;
-pub use group_quant::GroupQuantized;
+pub use group_quant::{GroupQuantized, GroupSize};
 pub use named_tensor::NamedTensor;
 pub use quantization_config::QuantizationConfig;
 pub use weight_files::{RawTensor, WeightFiles};

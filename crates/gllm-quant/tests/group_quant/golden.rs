@@ -89,7 +89,8 @@ fn check_turned_scales(format: &str, case: &str, layer: &GroupQuantized, files: 
     let expected = scales.dtype.to_f32(&scales.bytes).expect("a float type");
     for (place, scale) in layer.scales.iter().enumerate() {
         let (output, group) = (place / layer.groups(), place % layer.groups());
-        assert_eq!(*scale, expected[group * layer.outputs + output], "{format}/{case}: {output}, {group}");
+        let expected = expected[group * layer.outputs + output];
+        assert_eq!(scale.to_bits(), expected.to_bits(), "{format}/{case}: {output}, {group}");
     }
 }
 
