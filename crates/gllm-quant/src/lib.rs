@@ -29,3 +29,8 @@ pub use group_quant::{GroupQuantized, GroupSize};
 pub use named_tensor::NamedTensor;
 pub use quantization_config::QuantizationConfig;
 pub use weight_files::{RawTensor, WeightFiles};
+
+/// The examples of the README, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
