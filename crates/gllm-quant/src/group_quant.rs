@@ -6,6 +6,7 @@
 
 use gllm_core::{LoadProblem, Result};
 use rayon::prelude::*;
+use safetensors::Dtype;
 
 use crate::NamedTensor;
 
@@ -121,4 +122,40 @@ impl Sizes {
             })),
         }
     }
+}
+
+/// The inputs sorted by the groups that `g_idx` says they are in; `None` if they lie so already.
+pub(crate) fn order_of_groups(g_idx: &NamedTensor, sizes: Sizes) -> Result<Option<Vec<u32>>> {
+    let groups = g_idx.integers(&[sizes.inputs], Dtype::I32, i32::from_le_bytes)?;
+    let field =
+        |field: String, expected: String, found: String| g_idx.error(LoadProblem::Field { field, expected, found });
+    let mut members = vec![0_usize; sizes.groups()];
+    for (input, group) in groups.iter().enumerate() {
+        let place = usize::try_from(*group).ok().and_then(|group| members.get_mut(group));
+        *place.ok_or_else(|| {
+            field(format!("{}[{input}]", g_idx.name), format!("0 to {}", sizes.groups() - 1), group.to_string())
+        })? += 1;
+    }
+    if let Some((group, found)) = members.into_iter().enumerate().find(|(_, found)| *found != sizes.group_size) {
+        let expected = format!("{} inputs, the group size", sizes.group_size);
+        return Err(field(format!("group {group} of {}", g_idx.name), expected, found.to_string()));
+    }
+    if groups.is_sorted() {
+        return Ok(None);
+    }
+    let too_many = || field(g_idx.name.clone(), "fewer inputs".into(), sizes.inputs.to_string());
+    let mut order: Vec<u32> = (0..u32::try_from(sizes.inputs).map_err(|_| too_many())?).collect();
+    order.sort_by_key(|input| groups[*input as usize]);
+    Ok(Some(order))
+}
+
+/// Puts the codes of each output into this order.
+pub(crate) fn sort_inputs(codes: &mut [u8], order: &[u32]) {
+    codes.par_chunks_exact_mut(order.len()).for_each_init(Vec::new, |unsorted, codes| {
+        unsorted.clear();
+        unsorted.extend_from_slice(codes);
+        for (code, input) in codes.iter_mut().zip(order) {
+            *code = unsorted[*input as usize];
+        }
+    });
 }

@@ -128,8 +128,7 @@ fn what_is_not_supported_is_refused_by_name() {
         ("compressed-tensors", scheme("num_bits"), json!(6)),
         ("compressed-tensors", scheme("strategy"), json!("block")),
         ("compressed-tensors", scheme("dynamic"), json!(true)),
-        ("compressed-tensors", scheme("actorder"), json!("group")),
-        ("compressed-tensors", scheme("actorder"), json!("dynamic")),
+        ("compressed-tensors", scheme("actorder"), json!("row")),
     ];
     for (method, path, value) in cases {
         let problem = problem(&with(base(method), &[(&path, value.clone())]));
@@ -173,6 +172,7 @@ fn what_makes_no_sense_is_refused_by_field() {
         ("compressed-tensors", scheme("group_size"), json!(0)),
         ("compressed-tensors", scheme("group_size"), json!(-1)),
         ("compressed-tensors", scheme("symmetric"), json!(1)),
+        ("compressed-tensors", scheme("actorder"), json!(1)),
     ];
     for (method, path, value) in cases {
         let problem = problem(&with(base(method), &[(&path, value)]));
@@ -222,6 +222,25 @@ fn awq_and_gptq_quantise_the_blocks() {
             let config = read(config).expect("supported").expect("quantised");
             assert_eq!(config.is_quantized(module), expected, "{module} {config:?}");
         }
+    }
+}
+
+#[test]
+fn only_ordered_groups_need_an_order() {
+    let path = format!("{WEIGHTS}/actorder");
+    let cases = [
+        (Value::Null, false),
+        (json!(false), false),
+        (json!("weight"), false),
+        (json!("static"), false),
+        (json!(true), true),
+        (json!("group"), true),
+        (json!("dynamic"), true),
+    ];
+    for (value, expected) in cases {
+        let json = with(base("compressed-tensors"), &[(&path, value)]);
+        let Ok(Some(QuantizationConfig::CompressedTensors(config))) = read(&json) else { panic!("{json}") };
+        assert_eq!(config.scheme("0").expect("quantised").act_order, expected, "{json}");
     }
 }
 
