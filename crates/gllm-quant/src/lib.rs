@@ -34,7 +34,7 @@ mod weight_files;
 
 pub use block_type::BlockType;
 pub use dtype::DType;
-pub use group_quant::GroupQuantized;
+pub use group_quant::{GroupQuantized, GroupSize};
 pub use named_tensor::NamedTensor;
 pub use pytorch::PytorchFile;
 pub use qlinear::QLinear;
@@ -43,3 +43,8 @@ pub use quantization_config::QuantizationConfig;
 pub use safetensors_file::SafetensorsFile;
 pub use weight_file::{RawTensor, TensorInfo, WeightFile};
 pub use weight_files::WeightFiles;
+
+/// The examples of the README, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
