@@ -76,8 +76,7 @@ impl Target {
         let targets = fields.strings(name)?.unwrap_or_default().into_iter();
         targets
             .map(|target| match target.strip_prefix("re:") {
-                // As Python's `re.match`: from the start, but not to the end.
-                Some(pattern) => Regex::new(&format!("^(?:{pattern})")).map(Self::Pattern).map_err(|_| {
+                Some(pattern) => Regex::new(pattern).map(Self::Pattern).map_err(|_| {
                     let supported = "regular expressions without look-around and back-references";
                     LoadProblem::Unsupported {
                         what: fields.path(name),
@@ -95,7 +94,8 @@ impl Target {
     fn matches(&self, module: &str) -> Option<u8> {
         match self {
             Self::Name(name) => (name == module).then_some(3),
-            Self::Pattern(pattern) => pattern.is_match(module).then_some(2),
+            // As Python's `re.match`: from the start, but not to the end.
+            Self::Pattern(pattern) => pattern.find(module).filter(|found| found.start() == 0).map(|_| 2),
             Self::Linear => Some(1),
         }
     }
