@@ -170,7 +170,7 @@ fn what_cannot_be_written_is_refused() {
         }
         let refused = refusal(of, &vec![1.0; of.block_len() + 1]);
         assert_eq!(refused.found, format!("{} values", of.block_len() + 1), "{of}");
-        assert_eq!(blocks::quantize(of, &[]).expect("no blocks"), []);
+        assert!(blocks::quantize(of, &[]).expect("no blocks").is_empty());
     }
     for of in READ_ONLY {
         assert_eq!(refusal(of, &[1.0; 256]).found, of.to_string());

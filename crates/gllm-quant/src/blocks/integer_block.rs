@@ -85,7 +85,7 @@ mod tests {
     use super::*;
     use crate::blocks::*;
 
-    /// The formula of the trait, in `f64`, beside what [`dequantize`] says.
+    /// The formula of the trait, in `f64`, beside what [`super::dequantize`] says.
     fn check<B: IntegerBlock>(bytes: &[u8]) {
         let length = B::TYPE.block_len();
         let block = bytemuck::cast_slice::<u8, B>(&bytes[..size_of::<B>()])[0];
@@ -94,7 +94,7 @@ mod tests {
         }
         let (mut codes, mut found) = (vec![0xff; length], vec![0.0; length]);
         block.codes(&mut codes);
-        dequantize(&block, &mut found);
+        super::dequantize(&block, &mut found);
         for (at, (code, found)) in codes.iter().zip(found).enumerate() {
             let sub = at / B::SUB;
             assert!(u32::from(*code) < 1 << B::BITS, "{}: {code}", B::TYPE);
