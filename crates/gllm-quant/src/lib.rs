@@ -6,6 +6,8 @@
 //!
 //! Files are safetensors, or PyTorch checkpoints of a flat state dict. Of the latter, nothing is executed: their
 //! pickles are read by an interpreter that knows tensors and nothing else, and refuses the rest by name.
+//!
+//! Quantised tensors hold blocks of GGUF: [`blocks`] makes floats of them, and them of floats.
 
 mod block_type;
 pub mod blocks;
