@@ -8,6 +8,9 @@
 //! Files are safetensors, PyTorch checkpoints of a flat state dict, or GGUF. Of checkpoints, nothing is executed: their
 //! pickles are read by an interpreter that knows tensors and nothing else, and refuses the rest by name. What GGUF files
 //! say beside tensors is in [`gguf::Metadata`].
+//!
+//! Quantised weights are blocks of GGUF ([`QTensor`]), which [`blocks`] makes floats of, or codes with scales for groups
+//! of inputs ([`GroupQuantized`]: AWQ, GPTQ, compressed-tensors). [`QLinear`] computes with both as they are.
 
 pub mod awq;
 pub mod blocks;

@@ -82,8 +82,11 @@ pub(super) fn dequantize<B: IntegerBlock>(block: &B, out: &mut [f32]) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
-    use crate::blocks::*;
+    use super::{IntegerBlock, dequantize, f16};
+    use crate::blocks::{
+        BlockIq4Nl, BlockIq4Xs, BlockQ2K, BlockQ3K, BlockQ4_0, BlockQ4_1, BlockQ4K, BlockQ5_0, BlockQ5_1, BlockQ5K,
+        BlockQ6K, BlockQ8_0, BlockTq1_0, BlockTq2_0,
+    };
 
     /// The formula of the trait, in `f64`, beside what [`super::dequantize`] says.
     fn check<B: IntegerBlock>(bytes: &[u8]) {
