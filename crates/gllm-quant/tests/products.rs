@@ -95,7 +95,7 @@ fn products_with_groups_are_those_of_the_floats() {
         let (x, floats) = (floats(4, rows * inputs), weight.dequantize());
         let found = layer.forward(&x);
         let expected = x.chunks(inputs).flat_map(|x| {
-            let dot = |row: &[f32]| row.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum::<f64>();
+            let dot = move |row: &[f32]| row.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum::<f64>();
             floats.chunks(inputs).map(dot)
         });
         let relative = relative_error(&found, expected);
