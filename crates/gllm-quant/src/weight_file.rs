@@ -35,7 +35,6 @@ pub struct TensorInfo {
 
 /// A mapped file of a format.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum WeightFile {
     /// A safetensors file.
     Safetensors(SafetensorsFile),
