@@ -82,7 +82,7 @@ pub(super) fn dequantize<B: IntegerBlock>(block: &B, out: &mut [f32]) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{IntegerBlock, dequantize, f16};
+    use super::{IntegerBlock, f16};
     use crate::blocks::{
         BlockIq4Nl, BlockIq4Xs, BlockQ2K, BlockQ3K, BlockQ4_0, BlockQ4_1, BlockQ4K, BlockQ5_0, BlockQ5_1, BlockQ5K,
         BlockQ6K, BlockQ8_0, BlockTq1_0, BlockTq2_0,

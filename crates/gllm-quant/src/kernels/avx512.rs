@@ -1,5 +1,7 @@
 //! The kernel for AVX-512 with VNNI: a register holds the sums of sixteen outputs.
 
+#![cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "intrinsics, which have a prefix of their own"))]
+
 use std::arch::x86_64::*;
 
 use super::{Body, quantize};
@@ -9,6 +11,7 @@ use crate::matmul::{BLOCK, Format, FormatKind, GROUP, Mins, PANEL, StaticFormat,
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Avx512(());
 
+#[expect(clippy::unused_self, reason = "it is the proof that the processor has the instructions")]
 impl Avx512 {
     pub(super) fn new() -> Option<Self> {
         let has = is_x86_feature_detected!("avx512f")
@@ -56,7 +59,7 @@ unsafe fn panel<F: StaticFormat, const R: usize>(
 ) {
     let format = const { F::FORMAT };
     let subs = format.subs;
-    let mut sums = [_mm512_setzero_ps(); R];
+    let mut acc = [_mm512_setzero_ps(); R];
     let mut at = panel.as_ptr();
     let mut codes = tile.codes.as_ptr();
     let mut place = 0;
@@ -85,19 +88,20 @@ unsafe fn panel<F: StaticFormat, const R: usize>(
                 }
                 let values = values::<F>(at.add(format.sub_bytes()));
                 at = at.add(format.block_bytes());
-                for sum in &mut sums {
+                for acc in &mut acc {
                     let scale = _mm512_set1_ps(*tile.scales.get_unchecked(place));
                     for sub in 0..subs {
                         let start = if format.offset == 0 { 0 } else { *tile.starts.get_unchecked(place * subs + sub) };
                         let mut dot = _mm512_set1_epi32(start);
-                        for group in sub * GROUPS / subs..(sub + 1) * GROUPS / subs {
+                        let first = sub * GROUPS / subs;
+                        for (value, group) in values[first..first + GROUPS / subs].iter().zip(first..) {
                             let code = codes.add(GROUP * group).cast::<i32>().read_unaligned();
-                            dot = _mm512_dpbusd_epi32(dot, values[group], _mm512_set1_epi32(code));
+                            dot = _mm512_dpbusd_epi32(dot, *value, _mm512_set1_epi32(code));
                         }
-                        *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_mul_ps(scales[sub], scale), *sum);
+                        *acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_mul_ps(scales[sub], scale), *acc);
                         if !matches!(format.mins, Mins::None) {
                             let codes_sum = _mm512_set1_ps(*tile.sums.get_unchecked(place * subs + sub));
-                            *sum = _mm512_fnmadd_ps(mins[sub], codes_sum, *sum);
+                            *acc = _mm512_fnmadd_ps(mins[sub], codes_sum, *acc);
                         }
                     }
                     codes = codes.add(BLOCK);
@@ -105,8 +109,8 @@ unsafe fn panel<F: StaticFormat, const R: usize>(
                 }
             }
         }
-        for (products, sum) in products.iter_mut().zip(sums) {
-            _mm512_storeu_ps(products.as_mut_ptr(), sum);
+        for (products, acc) in products.iter_mut().zip(acc) {
+            _mm512_storeu_ps(products.as_mut_ptr(), acc);
         }
     }
 }
