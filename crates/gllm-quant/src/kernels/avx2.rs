@@ -1,5 +1,6 @@
 //! The kernel for AVX2: two registers hold the sums of sixteen outputs.
 
+#[expect(clippy::wildcard_imports, reason = "instructions have long names")]
 use std::arch::x86_64::*;
 
 use super::{Body, quantize};
@@ -17,6 +18,7 @@ impl Avx2 {
     }
 
     /// The body for a format and a number of rows.
+    #[expect(clippy::unused_self, reason = "proof that the body may be called")]
     pub(super) fn body(self, kind: FormatKind, rows: usize) -> Body {
         for_each_format!(kind, F => match rows {
             1 => panel::<F, 1>,
@@ -27,6 +29,7 @@ impl Avx2 {
     }
 
     /// Quantises `x`, `[tile.rows, inputs]`, for weights of a format.
+    #[expect(clippy::unused_self, reason = "proof that the body may be called")]
     pub(super) fn quantize(self, x: &[f32], format: &Format, tile: &mut TileMut<'_>) {
         #[target_feature(enable = "avx2,fma,f16c")]
         fn body(x: &[f32], format: &Format, tile: &mut TileMut<'_>) {
@@ -77,7 +80,7 @@ unsafe fn half_panel<F: StaticFormat, const R: usize>(
 ) {
     let format = const { F::FORMAT };
     let subs = format.subs;
-    let mut sums = [_mm256_setzero_ps(); R];
+    let mut totals = [_mm256_setzero_ps(); R];
     let mut at = panel.as_ptr();
     let mut codes = tile.codes.as_ptr();
     let mut place = 0;
@@ -106,17 +109,17 @@ unsafe fn half_panel<F: StaticFormat, const R: usize>(
                 }
                 let values = values::<F>(at.add(format.sub_bytes() + GROUP * LANES * half));
                 at = at.add(format.block_bytes());
-                for sum in &mut sums {
+                for sum in &mut totals {
                     let scale = _mm256_set1_ps(*tile.scales.get_unchecked(place));
                     for sub in 0..subs {
                         // Values of 8 bits are made signed, without their offset; then there is none to take off.
                         let start =
                             if format.offset % 128 == 0 { 0 } else { *tile.starts.get_unchecked(place * subs + sub) };
                         let mut dot = _mm256_set1_epi32(start);
-                        for group in sub * GROUPS / subs..(sub + 1) * GROUPS / subs {
+                        let groups = sub * GROUPS / subs..(sub + 1) * GROUPS / subs;
+                        for (group, &values) in groups.clone().zip(&values[groups]) {
                             let code = codes.add(GROUP * group).cast::<i32>().read_unaligned();
-                            let products =
-                                products_of_four(values[group], _mm256_set1_epi32(code), format.offset == 128);
+                            let products = products_of_four(values, _mm256_set1_epi32(code), format.offset == 128);
                             dot = _mm256_add_epi32(dot, products);
                         }
                         *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), _mm256_mul_ps(scales[sub], scale), *sum);
@@ -130,7 +133,7 @@ unsafe fn half_panel<F: StaticFormat, const R: usize>(
                 }
             }
         }
-        for (products, sum) in products.iter_mut().zip(sums) {
+        for (products, sum) in products.iter_mut().zip(totals) {
             _mm256_storeu_ps(products.as_mut_ptr().add(LANES * half), sum);
         }
     }

@@ -26,7 +26,6 @@ pub(super) fn quantize(x: &[f32], format: &Format, tile: &mut TileMut<'_>) {
 
 /// Returns the scale. Where a number isn't finite, neither is the scale, and so no product.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "compiled anew for each instruction set")]
 fn quantize_block(x: &[f32; BLOCK], codes: &mut [i8]) -> f32 {
     /// Added to a number below 2²², it leaves the nearest integer in the lowest bits, the even one of two.
     const ROUND: f32 = (3 << 22) as f32;
