@@ -8,6 +8,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod columns;
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+mod neon;
 mod quantize;
 mod scalar;
 
@@ -24,6 +26,8 @@ pub(crate) enum Isa {
     Avx2(avx2::Avx2),
     #[cfg(target_arch = "x86_64")]
     Avx512(avx512::Avx512),
+    #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+    Neon(neon::Neon),
 }
 
 impl Isa {
@@ -36,8 +40,10 @@ impl Isa {
     pub(crate) fn all() -> impl DoubleEndedIterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
         let vector = [avx2::Avx2::new().map(Self::Avx2), avx512::Avx512::new().map(Self::Avx512)];
-        #[cfg(not(target_arch = "x86_64"))]
-        let vector = [];
+        #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+        let vector = [neon::Neon::new().map(Self::Neon)];
+        #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little"))))]
+        let vector: [Option<Self>; 0] = [];
         std::iter::once(Self::Scalar).chain(vector.into_iter().flatten())
     }
 
@@ -49,6 +55,8 @@ impl Isa {
             Self::Avx2(isa) => isa.body(kind, rows),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(isa) => isa.body(kind, rows),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Self::Neon(isa) => isa.body(kind, rows),
         };
         Kernel { body, rows }
     }
@@ -61,6 +69,8 @@ impl Isa {
             Self::Avx2(isa) => isa.quantize(x, format, tile),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(isa) => isa.quantize(x, format, tile),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Self::Neon(isa) => isa.quantize(x, format, tile),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! The kernel for AVX2: two registers hold the sums of sixteen outputs.
 
-#![cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "intrinsics, which have a prefix of their own"))]
-
+#[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "instructions have long names"))]
 use std::arch::x86_64::*;
 
 use super::{Body, quantize};
@@ -11,7 +10,6 @@ use crate::matmul::{BLOCK, Format, FormatKind, GROUP, Mins, PANEL, StaticFormat,
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Avx2(());
 
-#[expect(clippy::unused_self, reason = "it is the proof that the processor has the instructions")]
 impl Avx2 {
     pub(super) fn new() -> Option<Self> {
         let has =
@@ -20,6 +18,7 @@ impl Avx2 {
     }
 
     /// The body for a format and a number of rows.
+    #[expect(clippy::unused_self, reason = "proof that the body may be called")]
     pub(super) fn body(self, kind: FormatKind, rows: usize) -> Body {
         for_each_format!(kind, F => match rows {
             1 => panel::<F, 1>,
@@ -30,6 +29,7 @@ impl Avx2 {
     }
 
     /// Quantises `x`, `[tile.rows, inputs]`, for weights of a format.
+    #[expect(clippy::unused_self, reason = "proof that the body may be called")]
     pub(super) fn quantize(self, x: &[f32], format: &Format, tile: &mut TileMut<'_>) {
         #[target_feature(enable = "avx2,fma,f16c")]
         fn body(x: &[f32], format: &Format, tile: &mut TileMut<'_>) {
@@ -80,7 +80,7 @@ unsafe fn half_panel<F: StaticFormat, const R: usize>(
 ) {
     let format = const { F::FORMAT };
     let subs = format.subs;
-    let mut acc = [_mm256_setzero_ps(); R];
+    let mut totals = [_mm256_setzero_ps(); R];
     let mut at = panel.as_ptr();
     let mut codes = tile.codes.as_ptr();
     let mut place = 0;
@@ -109,23 +109,23 @@ unsafe fn half_panel<F: StaticFormat, const R: usize>(
                 }
                 let values = values::<F>(at.add(format.sub_bytes() + GROUP * LANES * half));
                 at = at.add(format.block_bytes());
-                for acc in &mut acc {
+                for sum in &mut totals {
                     let scale = _mm256_set1_ps(*tile.scales.get_unchecked(place));
                     for sub in 0..subs {
                         // Values of 8 bits are made signed, without their offset; then there is none to take off.
                         let start =
                             if format.offset % 128 == 0 { 0 } else { *tile.starts.get_unchecked(place * subs + sub) };
                         let mut dot = _mm256_set1_epi32(start);
-                        let first = sub * GROUPS / subs;
-                        for (value, group) in values[first..first + GROUPS / subs].iter().zip(first..) {
+                        let groups = sub * GROUPS / subs..(sub + 1) * GROUPS / subs;
+                        for (group, &values) in groups.clone().zip(&values[groups]) {
                             let code = codes.add(GROUP * group).cast::<i32>().read_unaligned();
-                            let products = products_of_four(*value, _mm256_set1_epi32(code), format.offset == 128);
+                            let products = products_of_four(values, _mm256_set1_epi32(code), format.offset == 128);
                             dot = _mm256_add_epi32(dot, products);
                         }
-                        *acc = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), _mm256_mul_ps(scales[sub], scale), *acc);
+                        *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), _mm256_mul_ps(scales[sub], scale), *sum);
                         if !matches!(format.mins, Mins::None) {
                             let codes_sum = _mm256_set1_ps(*tile.sums.get_unchecked(place * subs + sub));
-                            *acc = _mm256_fnmadd_ps(mins[sub], codes_sum, *acc);
+                            *sum = _mm256_fnmadd_ps(mins[sub], codes_sum, *sum);
                         }
                     }
                     codes = codes.add(BLOCK);
@@ -133,8 +133,8 @@ unsafe fn half_panel<F: StaticFormat, const R: usize>(
                 }
             }
         }
-        for (products, acc) in products.iter_mut().zip(acc) {
-            _mm256_storeu_ps(products.as_mut_ptr().add(LANES * half), acc);
+        for (products, sum) in products.iter_mut().zip(totals) {
+            _mm256_storeu_ps(products.as_mut_ptr().add(LANES * half), sum);
         }
     }
 }

@@ -1,7 +1,6 @@
 //! The kernel for AVX-512 with VNNI: a register holds the sums of sixteen outputs.
 
-#![cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "intrinsics, which have a prefix of their own"))]
-
+#[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "instructions have long names"))]
 use std::arch::x86_64::*;
 
 use super::{Body, quantize};
@@ -11,7 +10,6 @@ use crate::matmul::{BLOCK, Format, FormatKind, GROUP, Mins, PANEL, StaticFormat,
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Avx512(());
 
-#[expect(clippy::unused_self, reason = "it is the proof that the processor has the instructions")]
 impl Avx512 {
     pub(super) fn new() -> Option<Self> {
         let has = is_x86_feature_detected!("avx512f")
@@ -21,6 +19,7 @@ impl Avx512 {
     }
 
     /// The body for a format and a number of rows.
+    #[expect(clippy::unused_self, reason = "proof that the body may be called")]
     pub(super) fn body(self, kind: FormatKind, rows: usize) -> Body {
         for_each_format!(kind, F => match rows {
             1 => panel::<F, 1>,
@@ -31,6 +30,7 @@ impl Avx512 {
     }
 
     /// Quantises `x`, `[tile.rows, inputs]`, for weights of a format.
+    #[expect(clippy::unused_self, reason = "proof that the body may be called")]
     pub(super) fn quantize(self, x: &[f32], format: &Format, tile: &mut TileMut<'_>) {
         #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
         fn body(x: &[f32], format: &Format, tile: &mut TileMut<'_>) {
@@ -59,7 +59,7 @@ unsafe fn panel<F: StaticFormat, const R: usize>(
 ) {
     let format = const { F::FORMAT };
     let subs = format.subs;
-    let mut acc = [_mm512_setzero_ps(); R];
+    let mut totals = [_mm512_setzero_ps(); R];
     let mut at = panel.as_ptr();
     let mut codes = tile.codes.as_ptr();
     let mut place = 0;
@@ -88,20 +88,20 @@ unsafe fn panel<F: StaticFormat, const R: usize>(
                 }
                 let values = values::<F>(at.add(format.sub_bytes()));
                 at = at.add(format.block_bytes());
-                for acc in &mut acc {
+                for sum in &mut totals {
                     let scale = _mm512_set1_ps(*tile.scales.get_unchecked(place));
                     for sub in 0..subs {
                         let start = if format.offset == 0 { 0 } else { *tile.starts.get_unchecked(place * subs + sub) };
                         let mut dot = _mm512_set1_epi32(start);
-                        let first = sub * GROUPS / subs;
-                        for (value, group) in values[first..first + GROUPS / subs].iter().zip(first..) {
+                        let groups = sub * GROUPS / subs..(sub + 1) * GROUPS / subs;
+                        for (group, &values) in groups.clone().zip(&values[groups]) {
                             let code = codes.add(GROUP * group).cast::<i32>().read_unaligned();
-                            dot = _mm512_dpbusd_epi32(dot, *value, _mm512_set1_epi32(code));
+                            dot = _mm512_dpbusd_epi32(dot, values, _mm512_set1_epi32(code));
                         }
-                        *acc = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_mul_ps(scales[sub], scale), *acc);
+                        *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_mul_ps(scales[sub], scale), *sum);
                         if !matches!(format.mins, Mins::None) {
                             let codes_sum = _mm512_set1_ps(*tile.sums.get_unchecked(place * subs + sub));
-                            *acc = _mm512_fnmadd_ps(mins[sub], codes_sum, *acc);
+                            *sum = _mm512_fnmadd_ps(mins[sub], codes_sum, *sum);
                         }
                     }
                     codes = codes.add(BLOCK);
@@ -109,8 +109,8 @@ unsafe fn panel<F: StaticFormat, const R: usize>(
                 }
             }
         }
-        for (products, acc) in products.iter_mut().zip(acc) {
-            _mm512_storeu_ps(products.as_mut_ptr(), acc);
+        for (products, sum) in products.iter_mut().zip(totals) {
+            _mm512_storeu_ps(products.as_mut_ptr(), sum);
         }
     }
 }
