@@ -12,6 +12,7 @@ use crate::{Weights, ops};
 
 /// `[outputs, inputs]` in the checkpoint; `bias`: `[outputs]`.
 #[derive(Debug)]
+#[cfg_attr(feature = "cpu", expect(clippy::large_enum_variant, reason = "a few for each model, never moved"))]
 pub(crate) enum Linear {
     /// Floats; the weight is a view of the checkpoint's, `[inputs, outputs]`.
     Dense { weight: Tensor<2>, bias: Option<Tensor<1>> },
