@@ -121,9 +121,12 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// [`LoadError`] if a tensor of it isn't there, or isn't what `config.json` implies.
     pub(crate) fn quantized_by_groups(&self, outputs: usize, inputs: usize) -> Result<Option<GroupQuantized>> {
-        let Some(config) = self.quantization.filter(|config| config.is_quantized(&self.prefix)) else {
+        let Some(config) = self.quantization else { return Ok(None) };
+        // Projects differ in which layers their lists of exceptions mean. The files say it: a float is not quantised.
+        let weight = self.files.get(&self.full_name("weight"));
+        if weight.is_some_and(|(raw, _)| raw.dtype.to_f32(&[]).is_some()) {
             return Ok(None);
-        };
+        }
         let below = format!("{}.", self.prefix);
         let names = self.files.names().filter(|name| name.starts_with(&below)).map(str::to_owned);
         self.report.borrow_mut().used.extend(names);

@@ -59,3 +59,85 @@ impl Linear {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use burn::tensor::{Device, TensorData};
+    use gllm_quant::WeightFiles;
+
+    use super::*;
+    use crate::device::to_host;
+
+    /// A layer of each project that quantises by groups, and which of them the CPU's kernels compute with as it is.
+    const CASES: [(&str, &str, bool); 8] = [
+        ("awq", "group-64", true),
+        ("awq", "whole-row", true),
+        ("gptq", "group-64-desc-act", true),
+        ("gptq", "8-bits-desc-act", true),
+        ("gptq", "v2-group-32", true),
+        ("compressed_tensors", "w4-group-128-bf16", true),
+        ("compressed_tensors", "int8-channel-asymmetric", true),
+        // A row of 90 inputs isn't a whole number of blocks.
+        ("compressed_tensors", "int8-channel", false),
+    ];
+
+    /// The folder of a checkpoint with that one layer.
+    fn checkpoint(format: &str, case: &str) -> tempfile::TempDir {
+        let golden = |file: String| -> PathBuf {
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(format).join(file)
+        };
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let weights = folder.path().join("model.safetensors");
+        std::fs::copy(golden(format!("{case}.safetensors")), weights).expect("golden data");
+        let config = std::fs::read_to_string(golden(format!("{case}.json"))).expect("golden data");
+        let config = format!(r#"{{"quantization_config": {config}}}"#);
+        std::fs::write(folder.path().join("config.json"), config).expect("writable");
+        folder
+    }
+
+    /// The size of the error of a layer's results, relative to that of the results.
+    fn relative_error(layer: &Linear, weight: &[f32], inputs: usize, device: &Device) -> f64 {
+        let rows = 5;
+        let x: Vec<f32> = (0..rows * inputs).map(|i| (i as f32 * 0.37).sin()).collect();
+        let y = layer.forward(Tensor::from_data(TensorData::new(x.clone(), [rows, inputs]), device));
+        let expected = x.chunks(inputs).flat_map(|x| {
+            let dot = move |row: &[f32]| row.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum::<f64>();
+            weight.chunks(inputs).map(dot)
+        });
+        let y = to_host(y).expect("a result");
+        let squares = y.iter().zip(expected).fold((0.0, 0.0), |(error, size), (found, expected)| {
+            (error + (f64::from(*found) - expected).powi(2), size + expected.powi(2))
+        });
+        (squares.0 / squares.1).sqrt()
+    }
+
+    fn check(device: &Device, is_cpu: bool) {
+        for (format, case, has_kernel) in CASES {
+            let folder = checkpoint(format, case);
+            let files = WeightFiles::open(folder.path()).expect("a checkpoint");
+            let (expected, _) = files.get("expected.weight").expect("golden data");
+            let [outputs, inputs] = expected.shape[..] else { panic!("a matrix") };
+            let layer =
+                Weights::read(&files, device, |weights| Linear::load(&weights.enter("layer"), inputs, outputs, false));
+            let layer = layer.expect("a layer");
+            assert_eq!(!matches!(layer, Linear::Dense { .. }), is_cpu && has_kernel, "{format} {case}");
+            let weight = expected.dtype.to_f32(&expected.bytes).expect("floats");
+            let error = relative_error(&layer, &weight, inputs, device);
+            assert!(error <= 1e-2, "{format} {case}: {error}");
+        }
+    }
+
+    #[cfg(feature = "cpu")]
+    #[test]
+    fn layers_quantised_by_groups_stay_packed_on_the_cpu() {
+        check(&Device::flex(), true);
+    }
+
+    #[cfg(feature = "ndarray")]
+    #[test]
+    fn layers_quantised_by_groups_become_floats_elsewhere() {
+        check(&crate::device::ndarray(), false);
+    }
+}
