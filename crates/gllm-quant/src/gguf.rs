@@ -202,6 +202,6 @@ fn read_alignment(value: Option<&Value>) -> Outcome<usize> {
         Some(Value::U32(value)) if value.is_power_of_two() => {
             usize::try_from(*value).map_err(|_| field(value.to_string()))
         }
-        Some(other) => Err(field(other.to_string())),
+        Some(other) => Err(field(other.brief())),
     }
 }

@@ -81,6 +81,26 @@ fn many_tensors(count: u32) -> Vec<u8> {
     bytes
 }
 
+/// A key that is large, and larger still in a message that quotes it, since nobody knows its value's type.
+fn large_key() -> Vec<u8> {
+    let large = 40_000_000_usize;
+    let mut bytes = header(0, 1);
+    bytes.extend((large as u64).to_le_bytes());
+    bytes.resize(bytes.len() + large, b'k');
+    bytes.extend([99; 8]);
+    bytes
+}
+
+/// A value that is large, and larger still in a message that quotes it, since it is no number.
+fn large_alignment() -> Vec<u8> {
+    let large = 40_000_000_usize;
+    let mut bytes = header(0, 1);
+    bytes.extend([&17_u64.to_le_bytes()[..], b"general.alignment", &8_u32.to_le_bytes()].concat());
+    bytes.extend((large as u64).to_le_bytes());
+    bytes.resize(bytes.len() + large, b'\n');
+    bytes
+}
+
 #[test]
 fn opening_takes_little_more_than_the_file() {
     mutations();
@@ -88,6 +108,8 @@ fn opening_takes_little_more_than_the_file() {
         let opened = open(&empty_strings(count));
         assert_eq!(opened.is_ok(), count <= 1_398_000, "{count}");
     }
+    open(&large_key()).expect_err("a key so long");
+    open(&large_alignment()).expect_err("no number");
     for count in [100_000, 1_000_000] {
         assert_eq!(open(&many_keys(count)).is_ok(), count == 100_000, "{count}");
         assert_eq!(open(&many_tensors(count)).is_ok(), count == 100_000, "{count}");

@@ -180,11 +180,7 @@ impl Metadata {
         convert: impl Fn(&'a Value) -> Option<T>,
     ) -> Result<Option<T>> {
         let Some(value) = self.get(key) else { return Ok(None) };
-        let found = || match value {
-            Value::Array(_) => format!("an array of {}", value.type_name()),
-            value => format!("{value}, a {}", value.type_name()),
-        };
-        convert(value).map(Some).ok_or_else(|| self.field(key, expected, found()).into())
+        convert(value).map(Some).ok_or_else(|| self.field(key, expected, value.brief()).into())
     }
 
     fn require<T>(&self, key: &str, expected: &str, value: Option<T>) -> Result<T> {

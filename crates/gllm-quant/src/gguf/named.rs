@@ -1,9 +1,13 @@
-//! Values by name, in the order of the file. Invariant: no name is there twice.
+//! Values by name, in the order of the file. Invariant: no name is there twice, and none is so long that it would fill
+//! a message.
 
 use std::cmp::Ordering;
 
 use super::cursor::Cursor;
 use super::{Outcome, corrupt};
+
+/// Bytes of the longest key, as GGUF has it; tensors' names are shorter.
+pub(super) const MAX_NAME_BYTES: usize = 65_535;
 
 /// The entries of a file, and an index over their names.
 pub(super) struct Named<T> {
@@ -24,6 +28,9 @@ impl<T> Named<T> {
         let mut by_name = cursor.reserve(count)?;
         for place in 0..count {
             let name = cursor.string(format_args!("{what} {place}"))?;
+            if name.len() > MAX_NAME_BYTES {
+                return Err(corrupt(format!("{what} {place} is longer than {MAX_NAME_BYTES} bytes")));
+            }
             let value = read(cursor, &name)?;
             entries.push((name, value));
             by_name.push(place);

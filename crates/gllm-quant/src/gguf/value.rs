@@ -14,6 +14,9 @@ pub(super) const MIN_ENTRY_BYTES: usize = 13;
 /// What an array of strings takes at least for each: its length.
 const MIN_STRING_BYTES: usize = 8;
 
+/// Bytes of a string that a message quotes.
+const MAX_QUOTED_BYTES: usize = 60;
+
 /// The types in the order of their numbers in a file.
 const TYPES: [&str; 13] = [
     "UINT8", "INT8", "UINT16", "INT16", "UINT32", "INT32", "FLOAT32", "BOOL", "STRING", "ARRAY", "UINT64", "INT64",
@@ -103,6 +106,15 @@ impl Value {
             Self::U64(_) | Self::Array(Array::U64(_)) => 10,
             Self::I64(_) | Self::Array(Array::I64(_)) => 11,
             Self::F64(_) | Self::Array(Array::F64(_)) => 12,
+        }
+    }
+
+    /// The value and its type in a few words, for messages.
+    pub(super) fn brief(&self) -> String {
+        match self {
+            Self::Array(_) => format!("an array of {}", self.type_name()),
+            Self::String(text) if text.len() > MAX_QUOTED_BYTES => format!("a STRING of {} bytes", text.len()),
+            value => format!("{value} ({})", self.type_name()),
         }
     }
 

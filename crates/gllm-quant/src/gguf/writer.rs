@@ -9,6 +9,7 @@ use std::io::{self, Write};
 
 use gllm_core::{InvalidConfig, LoadProblem, Result};
 
+use super::named::MAX_NAME_BYTES;
 use super::value::{Value, write_string};
 use super::{ALIGNMENT, MAGIC, read_alignment, tensors};
 use crate::DType;
@@ -57,11 +58,12 @@ impl Writer {
     /// Adds a key and its value. `general.alignment` also says what tensors are aligned to, else it is 32 bytes.
     ///
     /// # Errors
-    /// [`InvalidConfig`] for a key that is there already, or an alignment that isn't a `u32` that is a power of two.
+    /// [`InvalidConfig`] for a key that is there already or longer than 65,535 bytes, or an alignment that isn't a `u32` that is a power of two.
     pub fn add(&mut self, key: &str, value: Value) -> Result<()> {
         if key == ALIGNMENT {
             alignment(Some(&value))?;
         }
+        short(key, "key")?;
         if !self.keys.insert(key.to_owned()) {
             return Err(InvalidConfig::new(key, "a key that isn't there yet", "it twice").into());
         }
@@ -72,7 +74,7 @@ impl Writer {
     /// Adds a tensor, whose data are asked for later. The shape is outermost dimension first.
     ///
     /// # Errors
-    /// [`InvalidConfig`] for a name that is there already, a type that GGUF doesn't have, a shape of none or more than
+    /// [`InvalidConfig`] for a name that is there already or longer than 65,535 bytes, a type that GGUF doesn't have, a shape of none or more than
     /// 4 dimensions, with a 0, or whose rows aren't whole blocks.
     pub fn add_tensor(&mut self, name: &str, shape: &[usize], dtype: DType) -> Result<()> {
         let field = || format!("tensor {name}");
@@ -80,6 +82,7 @@ impl Writer {
             .ok_or_else(|| InvalidConfig::new(field(), tensors::type_names(), dtype.to_string()))?;
         let bytes = tensors::tensor_bytes(shape, dtype)
             .map_err(|reason| InvalidConfig::new(field(), "a shape that GGUF has", format!("that it {reason}")))?;
+        short(name, "name")?;
         if !self.names.insert(name.to_owned()) {
             return Err(InvalidConfig::new(field(), "a name that isn't there yet", "it twice").into());
         }
@@ -130,6 +133,14 @@ impl Writer {
         }
         Ok(header)
     }
+}
+
+fn short(name: &str, what: &str) -> Result<()> {
+    if name.len() > MAX_NAME_BYTES {
+        let expected = format!("at most {MAX_NAME_BYTES} bytes");
+        return Err(InvalidConfig::new(what, expected, format!("{} bytes", name.len())).into());
+    }
+    Ok(())
 }
 
 fn alignment(value: Option<&Value>) -> Result<u64> {

@@ -134,6 +134,14 @@ fn keys_and_tensors_have_names_of_their_own() {
 }
 
 #[test]
+fn names_are_not_longer_than_gguf_has_them() {
+    let key = |length: usize| file(&[entry(&"k".repeat(length), U32, &[0; 4])], &[], 0);
+    open(&key(65_535)).expect("valid");
+    is_refused(&key(65_536), "metadata key 0 is longer than 65535 bytes");
+    is_refused(&file(&[], &[info(&"t".repeat(65_536), &[1], F32, 0)], 4), "tensor 0 is longer than 65535 bytes");
+}
+
+#[test]
 fn tensors_have_one_to_four_dimensions() {
     is_refused(&one(&[], 0, 4), "tensor `t` has 0 dimensions");
     open(&one(&[1, 1, 1, 1], 0, 4)).expect("valid");

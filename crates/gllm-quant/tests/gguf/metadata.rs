@@ -32,7 +32,7 @@ fn integers_of_any_width_are_accepted_in_range() {
     assert_eq!(metadata.u32("scalar.uint32.1").expect("in range"), Some(u32::MAX));
 
     let (key, expected, found) = field(metadata.usize("scalar.int8.0"));
-    assert_eq!((key.as_str(), found.as_str()), ("scalar.int8.0", "-128, a INT8"));
+    assert_eq!((key.as_str(), found.as_str()), ("scalar.int8.0", "-128 (INT8)"));
     assert!(expected.contains("isn't negative"), "{expected}");
     field(metadata.u32("scalar.int64.1"));
     field(metadata.u32("scalar.uint64.1"));
@@ -43,9 +43,10 @@ fn other_types_are_refused_with_what_was_found() {
     let file = open("little.gguf");
     let metadata = file.metadata();
     let (_, expected, found) = field(metadata.string("scalar.uint32.1"));
-    assert_eq!((expected.as_str(), found.as_str()), ("a STRING", "4294967295, a UINT32"));
+    assert_eq!((expected.as_str(), found.as_str()), ("a STRING", "4294967295 (UINT32)"));
     let (_, _, found) = field(metadata.usize("scalar.string.1"));
-    assert_eq!(found, "\"plain\", a STRING");
+    assert_eq!(found, "\"plain\" (STRING)");
+    assert_eq!(field(metadata.usize("scalar.string.3")).2, "a STRING of 300 bytes");
     let (_, expected, found) = field(metadata.strings("array.int32.2"));
     assert_eq!((expected.as_str(), found.as_str()), ("an array of STRING", "an array of INT32"));
     field(metadata.usize("scalar.float32.0"));
@@ -74,7 +75,7 @@ fn absent_keys_are_none_or_an_error_where_they_are_required() {
     field(metadata.require_f32("none"));
     field(metadata.require_strings("none"));
     // It is there, but of another type.
-    assert_eq!(field(metadata.require_string("scalar.uint8.0")).2, "0, a UINT8");
+    assert_eq!(field(metadata.require_string("scalar.uint8.0")).2, "0 (UINT8)");
 }
 
 #[test]

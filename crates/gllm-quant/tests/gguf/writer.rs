@@ -56,6 +56,8 @@ fn what_the_reader_refuses_is_not_written() {
     refused(writer.add_tensor("u", &[usize::MAX, 2], DType::F32), "more than any file holds");
     refused(writer.add_tensor("u", &[128, 2], DType::Block(BlockType::Q4_K)), "no whole blocks of Q4_K");
     refused(writer.add_tensor("u", &[1], DType::Other(Dtype::U16)), "found U16");
+    refused(writer.add(&"k".repeat(65_536), Value::U8(1)), "`key`: expected at most 65535 bytes, found 65536");
+    refused(writer.add_tensor(&"t".repeat(65_536), &[1], DType::F32), "`name`: expected at most 65535 bytes");
     // What was refused left nothing behind.
     to_bytes(&writer, |_| vec![0; 24]).expect("memory");
 
