@@ -121,7 +121,9 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// [`LoadError`] if a tensor of it isn't there, or isn't what `config.json` implies.
     pub(crate) fn quantized_by_groups(&self, outputs: usize, inputs: usize) -> Result<Option<GroupQuantized>> {
-        let Some(config) = self.quantization.filter(|config| config.is_quantized(&self.prefix)) else { return Ok(None) };
+        let Some(config) = self.quantization.filter(|config| config.is_quantized(&self.prefix)) else {
+            return Ok(None);
+        };
         let below = format!("{}.", self.prefix);
         let names = self.files.names().filter(|name| name.starts_with(&below)).map(str::to_owned);
         self.report.borrow_mut().used.extend(names);

@@ -5,20 +5,20 @@
 
 use gllm_core::Result;
 
-use crate::group_quant::{GroupQuantized, Sizes};
+use crate::group_quant::{GroupQuantized, GroupSize, Sizes};
 use crate::json_fields::{Field, Fields};
-use crate::packed_words::{transpose, unpack_rows};
+use crate::packed_words::{transpose, unpack_rows_from};
 use crate::{NamedTensor, WeightFiles, quantization_config};
 
 const BITS: u32 = 4;
 /// Where output `n` of eight starts: code `n` of a word is output `[0, 2, 4, 6, 1, 3, 5, 7][n]`.
-const SHIFTS: [u32; 8] = [0, 16, 4, 20, 8, 24, 12, 28];
+const STARTS: [u32; 8] = [0, 16, 4, 20, 8, 24, 12, 28];
 
 /// What a configuration says of a checkpoint that AutoAWQ made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AwqConfig {
-    /// Inputs of a group; `None` for all of a layer's.
-    pub group_size: Option<usize>,
+    /// Inputs of a group.
+    pub group_size: GroupSize,
     /// Modules whose name contains one of these aren't quantised.
     pub modules_to_not_convert: Vec<String>,
 }
@@ -43,7 +43,7 @@ impl AwqConfig {
         }
         let group_size = match fields.group_size("group_size")? {
             Some(size) => size,
-            None => fields.group_size("q_group_size")?.unwrap_or(Some(128)),
+            None => fields.group_size("q_group_size")?.unwrap_or(GroupSize::Inputs(128)),
         };
         let excluded = fields.strings("modules_to_not_convert")?.unwrap_or_default();
         Ok(Self { group_size, modules_to_not_convert: excluded.into_iter().map(str::to_owned).collect() })
@@ -99,7 +99,7 @@ impl AwqWeight {
     ) -> Result<Self> {
         let sizes = Sizes::new(shape, config.group_size, qweight)?;
         Sizes::whole_words(&[("outputs", sizes.outputs)], BITS, qweight)?;
-        let words = sizes.outputs / SHIFTS.len();
+        let words = sizes.outputs / STARTS.len();
         Ok(Self {
             sizes,
             qweight: qweight.words(&[sizes.inputs, words])?,
@@ -112,7 +112,7 @@ impl AwqWeight {
     #[must_use]
     pub fn unpack(self) -> GroupQuantized {
         let Sizes { outputs, inputs, group_size } = self.sizes;
-        let rows_of_outputs = |words: &[u32]| transpose(&unpack_rows(words, outputs, &SHIFTS), outputs);
+        let rows_of_outputs = |words: &[u32]| transpose(&unpack_rows_from(words, outputs, STARTS), outputs);
         GroupQuantized {
             outputs,
             inputs,

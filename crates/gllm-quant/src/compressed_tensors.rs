@@ -2,15 +2,17 @@
 //!
 //! A configuration has groups of layers, each with a scheme. Codes are signed there, with zeros that are too; both are
 //! shifted here, so that they aren't. Source: compressed-tensors 0.20.0, `PackedQuantizationCompressor`,
-//! `IntQuantizationCompressor` and `utils/match.py`, <https://github.com/vllm-project/compressed-tensors>.
+//! `IntQuantizationCompressor` and `utils/match.py`, <https://github.com/vllm-project/compressed-tensors>; for groups
+//! ordered by activations, which that version no longer has, 0.12.2.
 
 use gllm_core::{LoadProblem, Result};
 use regex::Regex;
 use safetensors::Dtype;
+use serde_json::Value;
 
-use crate::group_quant::{GroupQuantized, Sizes};
+use crate::group_quant::{GroupQuantized, GroupSize, Sizes, order_of_groups, sort_inputs};
 use crate::json_fields::{Field, Fields};
-use crate::packed_words::{ascending, transpose, unpack_rows};
+use crate::packed_words::{transpose, unpack_rows};
 use crate::{NamedTensor, WeightFiles};
 
 /// What a configuration says of a checkpoint in this format.
@@ -28,10 +30,12 @@ pub struct CompressedTensorsConfig {
 pub struct Scheme {
     /// Of a code: 4 or 8.
     pub bits: u32,
-    /// Inputs of a group; `None` for all of a layer's, which the format calls a channel.
-    pub group_size: Option<usize>,
+    /// Inputs of a group; the format calls a whole row a channel.
+    pub group_size: GroupSize,
     /// Whether 0 is in the middle of the codes; otherwise each group has a zero.
     pub symmetric: bool,
+    /// Whether columns were put into groups by their importance, so that a layer must have `weight_g_idx`.
+    pub act_order: bool,
     /// Where the codes are.
     pub storage: Storage,
 }
@@ -72,8 +76,7 @@ impl Target {
         let targets = fields.strings(name)?.unwrap_or_default().into_iter();
         targets
             .map(|target| match target.strip_prefix("re:") {
-                // As Python's `re.match`: from the start, but not to the end.
-                Some(pattern) => Regex::new(&format!("^(?:{pattern})")).map(Self::Pattern).map_err(|_| {
+                Some(pattern) => Regex::new(pattern).map(Self::Pattern).map_err(|_| {
                     let supported = "regular expressions without look-around and back-references";
                     LoadProblem::Unsupported {
                         what: fields.path(name),
@@ -91,7 +94,8 @@ impl Target {
     fn matches(&self, module: &str) -> Option<u8> {
         match self {
             Self::Name(name) => (name == module).then_some(3),
-            Self::Pattern(pattern) => pattern.is_match(module).then_some(2),
+            // As Python's `re.match`: from the start, but not to the end.
+            Self::Pattern(pattern) => pattern.find(module).filter(|found| found.start() == 0).map(|_| 2),
             Self::Linear => Some(1),
         }
     }
@@ -154,19 +158,28 @@ impl Scheme {
         if weights.is_set("dynamic") {
             return Err(weights.unsupported("dynamic", "false"));
         }
-        if weights.is_set("actorder") && !matches!(weights.string("actorder")?, Some("weight" | "static")) {
-            return Err(weights.unsupported("actorder", "weight"));
-        }
+        let act_order = match weights.get("actorder") {
+            None | Some(Value::Bool(false)) => false,
+            Some(Value::Bool(true)) => true,
+            Some(_) => match weights.string("actorder")? {
+                Some("group" | "dynamic") => true,
+                // Such a layer was quantised in another order, but its groups are of neighbours.
+                Some("weight" | "static") => false,
+                _ => return Err(weights.unsupported("actorder", "group, weight")),
+            },
+        };
         let group_size = weights.group_size("group_size")?;
         let strategy = weights.string("strategy")?.unwrap_or(match group_size {
             None => "tensor",
-            Some(None) => "channel",
-            Some(Some(_)) => "group",
+            Some(GroupSize::WholeRow) => "channel",
+            Some(GroupSize::Inputs(_)) => "group",
         });
         let group_size = match (strategy, group_size) {
-            ("channel", None | Some(None)) => None,
-            ("channel", Some(Some(_))) => return Err(weights.bad("group_size", "-1 with the strategy `channel`")),
-            ("group", Some(Some(size))) => Some(size),
+            ("channel", None | Some(GroupSize::WholeRow)) => GroupSize::WholeRow,
+            ("channel", Some(GroupSize::Inputs(_))) => {
+                return Err(weights.bad("group_size", "-1 with the strategy `channel`"));
+            }
+            ("group", Some(GroupSize::Inputs(size))) => GroupSize::Inputs(size),
             ("group", _) => return Err(weights.bad("group_size", "at least 1 with the strategy `group`")),
             _ => return Err(weights.unsupported("strategy", "group, channel")),
         };
@@ -174,6 +187,7 @@ impl Scheme {
             bits: weights.bits("num_bits", &[4, 8])?.unwrap_or(8),
             group_size,
             symmetric: weights.boolean("symmetric")?.unwrap_or(true),
+            act_order,
             storage,
         })
     }
@@ -192,6 +206,7 @@ pub struct CompressedTensorsWeight {
     codes: Codes,
     zeros: Option<Codes>,
     scales: Vec<f32>,
+    order: Option<Vec<u32>>,
 }
 
 /// Codes, or zeros.
@@ -211,6 +226,8 @@ pub struct CompressedTensors {
     pub scale: NamedTensor,
     /// `weight_zero_point`, unless the scheme is symmetric.
     pub zero_point: Option<NamedTensor>,
+    /// `weight_g_idx`, where groups aren't of neighbours.
+    pub g_idx: Option<NamedTensor>,
     /// `weight_shape`, where codes are packed.
     pub shape: Option<NamedTensor>,
 }
@@ -224,6 +241,7 @@ impl CompressedTensorsWeight {
             weight: tensor(if packed { "weight_packed" } else { "weight" })?,
             scale: tensor("weight_scale")?,
             zero_point: (!scheme.symmetric).then(|| tensor("weight_zero_point")).transpose()?,
+            g_idx: scheme.act_order.then(|| tensor("weight_g_idx")).transpose()?,
             shape: packed.then(|| tensor("weight_shape")).transpose()?,
         };
         Self::new(scheme, shape, &tensors)
@@ -236,11 +254,12 @@ impl CompressedTensorsWeight {
     /// - `weight_packed`: `[outputs, ⌈inputs / codes⌉]`, I32; or `weight`: `[outputs, inputs]`, I8
     /// - `weight_scale`: `[outputs, groups]`, F16, BF16 or F32
     /// - `weight_zero_point`: `[⌈outputs / codes⌉, groups]`, I32; or `[outputs, groups]`, I8
+    /// - `weight_g_idx`: `[inputs]`, I32
     /// - `weight_shape`: two integers, I64 or I32
     ///
     /// # Errors
     /// [`LoadError`](gllm_core::LoadError), if a tensor has another shape or type, is missing, has codes out of range,
-    /// or inputs aren't a multiple of the group size.
+    /// inputs aren't a multiple of the group size, or `weight_g_idx` doesn't make groups of that size.
     pub fn new(scheme: Scheme, shape: [usize; 2], tensors: &CompressedTensors) -> Result<Self> {
         let weight = &tensors.weight;
         let sizes = Sizes::new(shape, scheme.group_size, weight)?;
@@ -265,35 +284,31 @@ impl CompressedTensorsWeight {
                 Storage::Int8 => Codes::Bytes(unsigned(zeros, &[sizes.outputs, sizes.groups()], scheme)?),
             })
         };
-        Ok(Self { sizes, scheme, codes, zeros, scales: tensors.scale.floats(&[sizes.outputs, sizes.groups()])? })
+        let scales = tensors.scale.floats(&[sizes.outputs, sizes.groups()])?;
+        let order = tensors.g_idx.as_ref().map(|g_idx| order_of_groups(g_idx, sizes)).transpose()?.flatten();
+        Ok(Self { sizes, scheme, codes, zeros, scales, order })
     }
 
     /// Codes, zeros and scales, a row for each output.
     #[must_use]
     pub fn unpack(self) -> GroupQuantized {
         let Sizes { outputs, inputs, group_size } = self.sizes;
-        let shifts = ascending(self.scheme.bits);
+        let bits = self.scheme.bits;
         let groups = self.sizes.groups();
-        let codes = match self.codes {
-            Codes::Words(words) => unpack_rows(&words, inputs, &shifts),
+        let mut codes = match self.codes {
+            Codes::Words(words) => unpack_rows(&words, inputs, bits),
             Codes::Bytes(codes) => codes,
         };
+        if let Some(order) = &self.order {
+            sort_inputs(&mut codes, order);
+        }
         // Words of zeros run down the outputs.
         let zeros = match self.zeros {
-            Some(Codes::Words(words)) => transpose(&unpack_rows(&transpose(&words, groups), outputs, &shifts), outputs),
+            Some(Codes::Words(words)) => transpose(&unpack_rows(&transpose(&words, groups), outputs, bits), outputs),
             Some(Codes::Bytes(zeros)) => zeros,
             None => vec![self.scheme.middle(); self.scales.len()],
         };
-        GroupQuantized {
-            outputs,
-            inputs,
-            bits: self.scheme.bits,
-            group_size,
-            codes,
-            scales: self.scales,
-            zeros,
-            order: None,
-        }
+        GroupQuantized { outputs, inputs, bits, group_size, codes, scales: self.scales, zeros, order: self.order }
     }
 }
 

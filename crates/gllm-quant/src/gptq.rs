@@ -5,13 +5,11 @@
 //! AutoGPTQ 0.7.1, <https://github.com/AutoGPTQ/AutoGPTQ>, and for `gptq_v2` and the way between the two GPTQModel
 //! 7.7.0, <https://github.com/ModelCloud/GPTQModel>.
 
-use gllm_core::{LoadProblem, Result};
-use rayon::prelude::*;
-use safetensors::Dtype;
+use gllm_core::Result;
 
-use crate::group_quant::{GroupQuantized, Sizes};
+use crate::group_quant::{GroupQuantized, GroupSize, Sizes, order_of_groups, sort_inputs};
 use crate::json_fields::{Field, Fields};
-use crate::packed_words::{ascending, transpose, unpack_rows};
+use crate::packed_words::{transpose, unpack_rows};
 use crate::{NamedTensor, WeightFiles, quantization_config};
 
 /// What a configuration says of a GPTQ checkpoint.
@@ -19,8 +17,8 @@ use crate::{NamedTensor, WeightFiles, quantization_config};
 pub struct GptqConfig {
     /// 4 or 8.
     pub bits: u32,
-    /// Inputs of a group; `None` for all of a layer's.
-    pub group_size: Option<usize>,
+    /// Inputs of a group.
+    pub group_size: GroupSize,
     /// Whether columns were quantised in another order, so that a layer must have `g_idx`.
     pub desc_act: bool,
     /// How zeros are stored.
@@ -137,7 +135,7 @@ impl GptqWeight {
             qweight: qweight.words(&[sizes.inputs / codes, sizes.outputs])?,
             qzeros: qzeros.words(&[sizes.groups(), sizes.outputs / codes])?,
             scales: scales.floats(&[sizes.groups(), sizes.outputs])?,
-            order: g_idx.map(|g_idx| order(g_idx, sizes)).transpose()?.flatten(),
+            order: g_idx.map(|g_idx| order_of_groups(g_idx, sizes)).transpose()?.flatten(),
         })
     }
 
@@ -145,18 +143,9 @@ impl GptqWeight {
     #[must_use]
     pub fn unpack(self) -> GroupQuantized {
         let Sizes { outputs, inputs, group_size } = self.sizes;
-        let shifts = ascending(self.bits);
-        let mut codes = unpack_rows(&transpose(&self.qweight, outputs), inputs, &shifts);
+        let mut codes = unpack_rows(&transpose(&self.qweight, outputs), inputs, self.bits);
         if let Some(order) = &self.order {
-            codes.par_chunks_exact_mut(inputs).for_each_init(
-                || vec![0; inputs],
-                |row, codes| {
-                    row.copy_from_slice(codes);
-                    for (code, input) in codes.iter_mut().zip(order) {
-                        *code = row[*input as usize];
-                    }
-                },
-            );
+            sort_inputs(&mut codes, order);
         }
         // As GPTQModel goes from one format to the other: words are added, so a carry undoes the borrow that a zero
         // of 0 made. Where no zero is 0, it is the same as adding 1 to each.
@@ -172,33 +161,8 @@ impl GptqWeight {
             group_size,
             codes,
             scales: transpose(&self.scales, outputs),
-            zeros: transpose(&unpack_rows(&qzeros, outputs, &shifts), outputs),
+            zeros: transpose(&unpack_rows(&qzeros, outputs, self.bits), outputs),
             order: self.order,
         }
     }
-}
-
-/// The inputs sorted by their groups; `None` if they are.
-fn order(g_idx: &NamedTensor, sizes: Sizes) -> Result<Option<Vec<u32>>> {
-    let groups = g_idx.integers(&[sizes.inputs], Dtype::I32, i32::from_le_bytes)?;
-    let field =
-        |field: String, expected: String, found: String| g_idx.error(LoadProblem::Field { field, expected, found });
-    let mut members = vec![0_usize; sizes.groups()];
-    for (input, group) in groups.iter().enumerate() {
-        let place = usize::try_from(*group).ok().and_then(|group| members.get_mut(group));
-        *place.ok_or_else(|| {
-            field(format!("{}[{input}]", g_idx.name), format!("0 to {}", sizes.groups() - 1), group.to_string())
-        })? += 1;
-    }
-    if let Some((group, found)) = members.into_iter().enumerate().find(|(_, found)| *found != sizes.group_size) {
-        let expected = format!("{} inputs, the group size", sizes.group_size);
-        return Err(field(format!("group {group} of {}", g_idx.name), expected, found.to_string()));
-    }
-    if groups.is_sorted() {
-        return Ok(None);
-    }
-    let too_many = || field(g_idx.name.clone(), "fewer inputs".into(), sizes.inputs.to_string());
-    let mut order: Vec<u32> = (0..u32::try_from(sizes.inputs).map_err(|_| too_many())?).collect();
-    order.sort_by_key(|input| groups[*input as usize]);
-    Ok(Some(order))
 }

@@ -6,6 +6,7 @@
 
 use gllm_core::{LoadProblem, Result};
 use rayon::prelude::*;
+use safetensors::Dtype;
 
 use crate::NamedTensor;
 
@@ -46,18 +47,33 @@ impl GroupQuantized {
     #[must_use]
     pub fn dequantize(&self) -> Vec<f32> {
         let mut weights = vec![0.0; self.codes.len()];
-        let rows = weights.par_chunks_exact_mut(self.inputs).zip(self.codes.par_chunks_exact(self.inputs));
-        let groups = self.scales.par_chunks_exact(self.groups()).zip(self.zeros.par_chunks_exact(self.groups()));
-        rows.zip(groups).for_each(|((weights, codes), (scales, zeros))| {
-            let spread = |place: usize| (scales[place / self.group_size], zeros[place / self.group_size]);
-            for (place, code) in codes.iter().enumerate() {
-                let (scale, zero) = spread(place);
-                let input = self.order.as_ref().map_or(place, |order| order[place] as usize);
-                weights[input] = scale * f32::from(i16::from(*code) - i16::from(zero));
+        let codes = self.codes.par_chunks_exact(self.group_size);
+        let groups = codes.zip(self.scales.par_iter().zip(&self.zeros)).with_min_len(self.groups());
+        weights.par_chunks_exact_mut(self.group_size).zip(groups).for_each(|(weights, (codes, (scale, zero)))| {
+            for (weight, code) in weights.iter_mut().zip(codes) {
+                *weight = scale * f32::from(i16::from(*code) - i16::from(*zero));
             }
         });
+        if let Some(order) = &self.order {
+            weights.par_chunks_exact_mut(self.inputs).for_each_init(Vec::new, |sorted, weights| {
+                sorted.clear();
+                sorted.extend_from_slice(weights);
+                for (weight, input) in sorted.iter().zip(order) {
+                    weights[*input as usize] = *weight;
+                }
+            });
+        }
         weights
     }
+}
+
+/// How many inputs share a scale and a zero, as a configuration says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupSize {
+    /// So many neighbours, or with GPTQ's `desc_act` so many of the same importance.
+    Inputs(usize),
+    /// All of a layer's, which configurations write as -1.
+    WholeRow,
 }
 
 /// The sizes of a layer, which agree with each other.
@@ -69,9 +85,12 @@ pub(crate) struct Sizes {
 }
 
 impl Sizes {
-    /// `group_size` is what the configuration says, `None` for a whole row; `weight` is the tensor to blame.
-    pub(crate) fn new([outputs, inputs]: [usize; 2], group_size: Option<usize>, weight: &NamedTensor) -> Result<Self> {
-        let group_size = group_size.unwrap_or(inputs);
+    /// `weight` is the tensor to blame.
+    pub(crate) fn new([outputs, inputs]: [usize; 2], group_size: GroupSize, weight: &NamedTensor) -> Result<Self> {
+        let group_size = match group_size {
+            GroupSize::Inputs(size) => size,
+            GroupSize::WholeRow => inputs,
+        };
         let problem = |field: &str, expected: String, found: usize| {
             weight.error(LoadProblem::Field { field: field.into(), expected, found: found.to_string() })
         };
@@ -103,4 +122,40 @@ impl Sizes {
             })),
         }
     }
+}
+
+/// The inputs sorted by the groups that `g_idx` says they are in; `None` if they lie so already.
+pub(crate) fn order_of_groups(g_idx: &NamedTensor, sizes: Sizes) -> Result<Option<Vec<u32>>> {
+    let groups = g_idx.integers(&[sizes.inputs], Dtype::I32, i32::from_le_bytes)?;
+    let field =
+        |field: String, expected: String, found: String| g_idx.error(LoadProblem::Field { field, expected, found });
+    let mut members = vec![0_usize; sizes.groups()];
+    for (input, group) in groups.iter().enumerate() {
+        let place = usize::try_from(*group).ok().and_then(|group| members.get_mut(group));
+        *place.ok_or_else(|| {
+            field(format!("{}[{input}]", g_idx.name), format!("0 to {}", sizes.groups() - 1), group.to_string())
+        })? += 1;
+    }
+    if let Some((group, found)) = members.into_iter().enumerate().find(|(_, found)| *found != sizes.group_size) {
+        let expected = format!("{} inputs, the group size", sizes.group_size);
+        return Err(field(format!("group {group} of {}", g_idx.name), expected, found.to_string()));
+    }
+    if groups.is_sorted() {
+        return Ok(None);
+    }
+    let too_many = || field(g_idx.name.clone(), "fewer inputs".into(), sizes.inputs.to_string());
+    let mut order: Vec<u32> = (0..u32::try_from(sizes.inputs).map_err(|_| too_many())?).collect();
+    order.sort_by_key(|input| groups[*input as usize]);
+    Ok(Some(order))
+}
+
+/// Puts the codes of each output into this order.
+pub(crate) fn sort_inputs(codes: &mut [u8], order: &[u32]) {
+    codes.par_chunks_exact_mut(order.len()).for_each_init(Vec::new, |unsorted, codes| {
+        unsorted.clear();
+        unsorted.extend_from_slice(codes);
+        for (code, input) in codes.iter_mut().zip(order) {
+            *code = unsorted[*input as usize];
+        }
+    });
 }

@@ -3,6 +3,8 @@
 use gllm_core::LoadProblem;
 use serde_json::{Map, Value};
 
+use crate::GroupSize;
+
 /// What reading a field gives; the caller knows the file.
 pub(crate) type Field<T> = Result<T, LoadProblem>;
 
@@ -82,22 +84,18 @@ impl<'a> Fields<'a> {
     /// How many bits a code has, which must be one of `supported`.
     pub(crate) fn bits(&self, name: &str, supported: &[u32]) -> Field<Option<u32>> {
         let Some(found) = self.integer(name)? else { return Ok(None) };
-        match supported.iter().find(|bits| i64::from(**bits) == found) {
-            Some(bits) => Ok(Some(*bits)),
-            None => {
-                let supported: Vec<_> = supported.iter().map(u32::to_string).collect();
-                Err(self.unsupported(name, &supported.join(", ")))
-            }
-        }
+        let bits = supported.iter().find(|bits| i64::from(**bits) == found);
+        let names: Vec<_> = supported.iter().map(u32::to_string).collect();
+        bits.map(|bits| Some(*bits)).ok_or_else(|| self.unsupported(name, &names.join(", ")))
     }
 
-    /// How many inputs are a group: `None` within for -1, which is all of a layer's.
-    pub(crate) fn group_size(&self, name: &str) -> Field<Option<Option<usize>>> {
+    /// How many inputs are a group.
+    pub(crate) fn group_size(&self, name: &str) -> Field<Option<GroupSize>> {
         match self.integer(name)? {
             None => Ok(None),
-            Some(-1) => Ok(Some(None)),
+            Some(-1) => Ok(Some(GroupSize::WholeRow)),
             Some(size) => match usize::try_from(size) {
-                Ok(size) if size > 0 => Ok(Some(Some(size))),
+                Ok(size) if size > 0 => Ok(Some(GroupSize::Inputs(size))),
                 _ => Err(self.bad(name, "at least 1, or -1 for the whole row")),
             },
         }

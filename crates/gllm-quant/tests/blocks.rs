@@ -138,8 +138,8 @@ fn a_block_of_equal_values_has_hardly_an_error() {
     for of in written() {
         for value in [0.0, -0.0, 0.7, -0.7, 65504.0, -65504.0] {
             let error = error(of, &[value; 256]);
-            // MXFP4 has powers of two, and three steps between them.
-            let bound = if of == BlockType::MXFP4 { 0.15 } else { 0.001 };
+            // With the power of two that MXFP4 takes, its greatest value is 6, and values reach up to 8.
+            let bound = if of == BlockType::MXFP4 { 0.25 } else { 0.001 };
             assert!(error <= f64::from(value.abs()) * bound, "{of}: {value} is off by {error}");
         }
     }
@@ -170,7 +170,7 @@ fn what_cannot_be_written_is_refused() {
         }
         let refused = refusal(of, &vec![1.0; of.block_len() + 1]);
         assert_eq!(refused.found, format!("{} values", of.block_len() + 1), "{of}");
-        assert_eq!(blocks::quantize(of, &[]).expect("no blocks"), []);
+        assert!(quantize(of, &[]).is_empty());
     }
     for of in READ_ONLY {
         assert_eq!(refusal(of, &[1.0; 256]).found, of.to_string());
@@ -193,7 +193,7 @@ fn blocks_lie_at_any_address_and_what_is_behind_them_is_left_alone() {
         let mut out = vec![7.0; of.block_len() + 1];
         blocks::dequantize_into(of, &blocks, &mut out);
         assert_eq!(out[..of.block_len()], expected[..of.block_len()], "{of}");
-        assert!(out[of.block_len()] == 7.0, "{of}");
+        assert_eq!(out[of.block_len()..], [7.0], "{of}");
         assert_eq!(DType::Block(of).to_f32(&blocks), Some(expected));
     }
 }
@@ -204,7 +204,7 @@ fn a_dot_product_is_that_of_the_elements() {
     let block: Vec<u8> = [0x00, 0x38, 1, 2, 3].into_iter().chain([0; 29]).collect();
     let mut x = [1.0; 32];
     x[2] = -0.25;
-    assert!(blocks::dot(BlockType::Q8_0, &block, &x) == 0.5 + 1.0 - 0.375);
+    assert!((blocks::dot(BlockType::Q8_0, &block, &x) - (0.5 + 1.0 - 0.375)).abs() < 1e-12);
 }
 
 /// Rows of weights of any spread, some of them 0.

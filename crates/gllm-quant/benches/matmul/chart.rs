@@ -63,8 +63,9 @@ fn bars(
         .y_label_area_size(48)
         .build_cartesian_2d(0.0..products.len() as f64, 0.0..top)?;
     let name = |x: &f64| {
-        let place = (x.fract() - 0.5).abs() < 1e-6;
-        products.get(*x as usize).filter(|_| place).map_or_else(String::new, |figures| figures.of.clone())
+        let here = |place: usize| (place as f64 + 0.5 - x).abs() < 1e-6;
+        let figures = products.iter().enumerate().find(|(place, _)| here(*place));
+        figures.map_or_else(String::new, |(_, figures)| figures.of.clone())
     };
     chart
         .configure_mesh()

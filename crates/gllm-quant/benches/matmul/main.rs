@@ -136,7 +136,7 @@ fn measure(
     [outputs, inputs, rows]: [usize; 3],
 ) -> Result<Figures, Box<dyn std::error::Error>> {
     let values: Vec<f32> = (0..outputs * inputs).map(|i| noise(i as u32)).collect();
-    let bytes = blocks::quantize(of, &values).ok_or_else(|| format!("{of} can't be made"))?;
+    let bytes = blocks::quantize(of, &values)?;
     let size = bytes.len();
     let tensor = QTensor::new(of, [outputs, inputs], bytes.into())?;
     let layer = QLinear::new(&tensor, None).ok_or_else(|| format!("{of} has no kernel"))?;

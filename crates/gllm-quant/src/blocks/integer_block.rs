@@ -82,10 +82,13 @@ pub(super) fn dequantize<B: IntegerBlock>(block: &B, out: &mut [f32]) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
-    use crate::blocks::*;
+    use super::{IntegerBlock, f16};
+    use crate::blocks::{
+        BlockIq4Nl, BlockIq4Xs, BlockQ2K, BlockQ3K, BlockQ4_0, BlockQ4_1, BlockQ4K, BlockQ5_0, BlockQ5_1, BlockQ5K,
+        BlockQ6K, BlockQ8_0, BlockTq1_0, BlockTq2_0,
+    };
 
-    /// The formula of the trait, in `f64`, beside what [`dequantize`] says.
+    /// The formula of the trait, in `f64`, beside what [`super::dequantize`] says.
     fn check<B: IntegerBlock>(bytes: &[u8]) {
         let length = B::TYPE.block_len();
         let block = bytemuck::cast_slice::<u8, B>(&bytes[..size_of::<B>()])[0];
@@ -94,7 +97,7 @@ mod tests {
         }
         let (mut codes, mut found) = (vec![0xff; length], vec![0.0; length]);
         block.codes(&mut codes);
-        dequantize(&block, &mut found);
+        super::dequantize(&block, &mut found);
         for (at, (code, found)) in codes.iter().zip(found).enumerate() {
             let sub = at / B::SUB;
             assert!(u32::from(*code) < 1 << B::BITS, "{}: {code}", B::TYPE);

@@ -1,6 +1,6 @@
 //! The kernel for AVX2: two registers hold the sums of sixteen outputs.
 
-#[expect(clippy::wildcard_imports, reason = "instructions have long names")]
+#[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "instructions have long names"))]
 use std::arch::x86_64::*;
 
 use super::{Body, quantize};

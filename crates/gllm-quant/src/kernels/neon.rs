@@ -1,6 +1,6 @@
 //! The kernel for NEON with dot products: a register holds the sums of four outputs, a quarter of a panel.
 
-#[expect(clippy::wildcard_imports, reason = "instructions have long names")]
+#[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "instructions have long names"))]
 use std::arch::aarch64::*;
 use std::arch::asm;
 

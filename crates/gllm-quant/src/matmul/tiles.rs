@@ -12,7 +12,7 @@ use crate::kernels::Isa;
 pub(crate) struct Tiles {
     blocks: usize,
     /// First row and number of rows of each tile.
-    tiles: Vec<(usize, usize)>,
+    ranges: Vec<(usize, usize)>,
     codes: Vec<i8>,
     scales: Vec<f32>,
     starts: Vec<i32>,
@@ -50,18 +50,18 @@ impl Tiles {
     /// Quantises `x`, `[rows, inputs]`, for weights of a format.
     pub(crate) fn new(isa: Isa, x: &[f32], inputs: usize, format: &Format) -> Self {
         let (rows, blocks, subs) = (x.len() / inputs, inputs / BLOCK, format.subs);
-        let mut tiles = Vec::new();
+        let mut ranges = Vec::new();
         let mut first = 0;
         for size in TILE_ROWS {
             while rows - first >= size {
-                tiles.push((first, size));
+                ranges.push((first, size));
                 first += size;
             }
         }
         let places = rows * blocks;
         let mut made = Self {
             blocks,
-            tiles,
+            ranges,
             codes: vec![0; places * BLOCK],
             scales: vec![0.0; places],
             starts: vec![0; places * subs],
@@ -81,24 +81,22 @@ impl Tiles {
     fn iter_mut<'a>(&'a mut self, x: &'a [f32]) -> impl Iterator<Item = (&'a [f32], TileMut<'a>)> {
         let (blocks, subs) = (self.blocks, self.subs);
         let mut rest = (x, &mut *self.codes, &mut *self.scales, &mut *self.starts, &mut *self.sums);
-        self.tiles.iter().map(move |&(_, rows)| {
+        self.ranges.iter().map(move |&(_, rows)| {
             let places = rows * blocks;
             let tile = TileMut {
                 rows,
-                codes: take_front(&mut rest.1, places * BLOCK),
-                scales: take_front(&mut rest.2, places),
-                starts: take_front(&mut rest.3, places * subs),
-                sums: take_front(&mut rest.4, places * subs),
+                codes: rest.1.split_off_mut(..places * BLOCK).unwrap_or_default(),
+                scales: rest.2.split_off_mut(..places).unwrap_or_default(),
+                starts: rest.3.split_off_mut(..places * subs).unwrap_or_default(),
+                sums: rest.4.split_off_mut(..places * subs).unwrap_or_default(),
             };
-            let (x, after) = rest.0.split_at(places * BLOCK);
-            rest.0 = after;
-            (x, tile)
+            (rest.0.split_off(..places * BLOCK).unwrap_or_default(), tile)
         })
     }
 
     /// The tiles, in the order of the rows.
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = Tile<'_>> {
-        self.tiles.iter().map(|&(first_row, rows)| {
+        self.ranges.iter().map(|&(first_row, rows)| {
             let range = |width: usize| first_row * self.blocks * width..(first_row + rows) * self.blocks * width;
             Tile {
                 first_row,
@@ -111,12 +109,6 @@ impl Tiles {
             }
         })
     }
-}
-
-fn take_front<'a, T>(rest: &mut &'a mut [T], len: usize) -> &'a mut [T] {
-    let (front, after) = std::mem::take(rest).split_at_mut(len);
-    *rest = after;
-    front
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use gllm_core::{Error, LoadError, LoadProblem};
-use gllm_quant::WeightFiles;
+use gllm_quant::{WeightFile, WeightFiles};
 
 use crate::builder::{entry, file, info, problem};
 use crate::golden::folder;
@@ -182,4 +182,19 @@ fn a_folder_without_weights_names_what_was_looked_for() {
     let dir = empty();
     let LoadProblem::MissingFile { expected } = problem(WeightFiles::open(dir.path())) else { panic!("another") };
     assert!(expected.ends_with("or a .gguf file"), "{expected}");
+}
+
+#[test]
+fn files_are_described_without_their_elements() {
+    let files = WeightFiles::open(&folder().join(SHARDS[1])).expect("valid");
+    let paths: Vec<_> = files.files().iter().map(WeightFile::path).collect();
+    assert_eq!(paths, SHARDS.map(|name| folder().join(name)));
+    let WeightFile::Gguf(first) = &files.files()[0] else { panic!("another format") };
+    assert_eq!(first.version(), 3);
+    for file in files.files() {
+        for name in file.names() {
+            let (info, tensor) = (file.describe(&name).expect("there"), file.get(&name).expect("there"));
+            assert_eq!((info.shape, info.dtype, info.bytes), (tensor.shape, tensor.dtype, tensor.bytes.len()));
+        }
+    }
 }

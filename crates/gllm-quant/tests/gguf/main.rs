@@ -6,3 +6,4 @@ mod golden;
 mod malformed;
 mod metadata;
 mod mutations;
+mod writer;

@@ -88,6 +88,22 @@ fn codes_and_zeros_out_of_range_are_refused() {
 }
 
 #[test]
+fn ordered_groups_need_weight_g_idx() {
+    let mut config = packed();
+    config["config_groups"]["group_0"]["weights"]["actorder"] = "group".into();
+    let problem = layer().packed().problem(&config, [10, 36]);
+    assert_eq!(problem, LoadProblem::MissingTensor { tensor: name("weight_g_idx"), nearest: None });
+
+    for wrong in [3, -1] {
+        let mut groups: Vec<i64> = (0..36).map(|input| input % 3).collect();
+        groups[5] = wrong;
+        let tensors = layer().packed().and("weight_g_idx", Tensor::integers(Dtype::I32, &groups));
+        let found = field_problem(&tensors, &config, [10, 36]);
+        assert_eq!(found, (format!("{}[5]", name("weight_g_idx")), wrong.to_string()));
+    }
+}
+
+#[test]
 fn a_group_size_that_does_not_divide_the_inputs_is_refused() {
     for size in [10, 24, 72] {
         let config = compressed("pack-quantized", 4, Some(size), false);

@@ -1,8 +1,8 @@
 //! Configurations: those that the projects write, those that are refused by name, and those that make no sense.
 
 use gllm_core::{Error, LoadProblem};
-use gllm_quant::QuantizationConfig;
 use gllm_quant::gptq::GptqFormat;
+use gllm_quant::{GroupSize, QuantizationConfig};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -60,11 +60,14 @@ fn what_is_not_json_is_corrupt() {
 fn awq_is_read_as_autoawq_and_transformers_write_it() {
     let json = json!({"quant_method": "awq", "zero_point": true, "q_group_size": 64, "w_bit": 4, "version": "GEMM"});
     let Ok(Some(QuantizationConfig::Awq(config))) = read(&json) else { panic!("{json}") };
-    assert_eq!((config.group_size, config.modules_to_not_convert.len()), (Some(64), 0));
+    assert_eq!((config.group_size, config.modules_to_not_convert.len()), (GroupSize::Inputs(64), 0));
 
     let json = with(json, &[("/group_size", (-1).into()), ("/modules_to_not_convert", json!(["visual", "gate"]))]);
     let Ok(Some(QuantizationConfig::Awq(config))) = read(&json) else { panic!("{json}") };
-    assert_eq!((config.group_size, config.modules_to_not_convert), (None, vec!["visual".into(), "gate".into()]));
+    assert_eq!(
+        (config.group_size, config.modules_to_not_convert),
+        (GroupSize::WholeRow, vec!["visual".into(), "gate".into()])
+    );
 }
 
 #[test]
@@ -74,7 +77,7 @@ fn gptq_is_read_as_autogptq_and_gptqmodel_write_it() {
         "true_sequential": true, "is_marlin_format": false, "model_name_or_path": null, "quant_method": "gptq",
     });
     let Ok(Some(QuantizationConfig::Gptq(config))) = read(&json) else { panic!("{json}") };
-    assert_eq!((config.bits, config.group_size, config.desc_act), (8, None, true));
+    assert_eq!((config.bits, config.group_size, config.desc_act), (8, GroupSize::WholeRow, true));
     assert_eq!((config.format, config.lm_head), (GptqFormat::V1, false));
 
     let json = json!({
@@ -82,7 +85,7 @@ fn gptq_is_read_as_autogptq_and_gptqmodel_write_it() {
         "pack_dtype": "int32", "dynamic": {}, "quant_method": "gptq", "sym": false,
     });
     let Ok(Some(QuantizationConfig::Gptq(config))) = read(&json) else { panic!("{json}") };
-    assert_eq!((config.bits, config.group_size, config.desc_act), (4, Some(128), false));
+    assert_eq!((config.bits, config.group_size, config.desc_act), (4, GroupSize::Inputs(128), false));
     assert_eq!((config.format, config.lm_head), (GptqFormat::V2, true));
 }
 
@@ -125,8 +128,7 @@ fn what_is_not_supported_is_refused_by_name() {
         ("compressed-tensors", scheme("num_bits"), json!(6)),
         ("compressed-tensors", scheme("strategy"), json!("block")),
         ("compressed-tensors", scheme("dynamic"), json!(true)),
-        ("compressed-tensors", scheme("actorder"), json!("group")),
-        ("compressed-tensors", scheme("actorder"), json!("dynamic")),
+        ("compressed-tensors", scheme("actorder"), json!("row")),
     ];
     for (method, path, value) in cases {
         let problem = problem(&with(base(method), &[(&path, value.clone())]));
@@ -170,6 +172,7 @@ fn what_makes_no_sense_is_refused_by_field() {
         ("compressed-tensors", scheme("group_size"), json!(0)),
         ("compressed-tensors", scheme("group_size"), json!(-1)),
         ("compressed-tensors", scheme("symmetric"), json!(1)),
+        ("compressed-tensors", scheme("actorder"), json!(1)),
     ];
     for (method, path, value) in cases {
         let problem = problem(&with(base(method), &[(&path, value)]));
@@ -189,7 +192,7 @@ fn a_strategy_follows_from_the_group_size() {
     let strategy = format!("{WEIGHTS}/strategy");
     let size = format!("{WEIGHTS}/group_size");
     let config = |value: Value| with(base("compressed-tensors"), &[(&strategy, Value::Null), (&size, value)]);
-    for (value, expected) in [(json!(64), Some(64)), (json!(-1), None)] {
+    for (value, expected) in [(json!(64), GroupSize::Inputs(64)), (json!(-1), GroupSize::WholeRow)] {
         let Ok(Some(QuantizationConfig::CompressedTensors(config))) = read(&config(value)) else {
             panic!("{expected:?}")
         };
@@ -219,6 +222,25 @@ fn awq_and_gptq_quantise_the_blocks() {
             let config = read(config).expect("supported").expect("quantised");
             assert_eq!(config.is_quantized(module), expected, "{module} {config:?}");
         }
+    }
+}
+
+#[test]
+fn only_ordered_groups_need_an_order() {
+    let path = format!("{WEIGHTS}/actorder");
+    let cases = [
+        (Value::Null, false),
+        (json!(false), false),
+        (json!("weight"), false),
+        (json!("static"), false),
+        (json!(true), true),
+        (json!("group"), true),
+        (json!("dynamic"), true),
+    ];
+    for (value, expected) in cases {
+        let json = with(base("compressed-tensors"), &[(&path, value)]);
+        let Ok(Some(QuantizationConfig::CompressedTensors(config))) = read(&json) else { panic!("{json}") };
+        assert_eq!(config.scheme("0").expect("quantised").act_order, expected, "{json}");
     }
 }
 

@@ -206,6 +206,12 @@ impl Tensors {
         self
     }
 
+    /// The same and another tensor, which isn't there.
+    pub(crate) fn and(mut self, name: &str, tensor: Tensor) -> Self {
+        assert!(self.0.insert(name.into(), tensor).is_none());
+        self
+    }
+
     /// The same without a tensor, which is there.
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.0.remove(name).expect("there");
