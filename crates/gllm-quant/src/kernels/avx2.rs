@@ -116,11 +116,14 @@ unsafe fn half_panel<F: StaticFormat, const R: usize>(
                         let start =
                             if format.offset % 128 == 0 { 0 } else { *tile.starts.get_unchecked(place * subs + sub) };
                         let mut dot = _mm256_set1_epi32(start);
-                        let groups = sub * GROUPS / subs..(sub + 1) * GROUPS / subs;
-                        for (group, &values) in groups.clone().zip(&values[groups]) {
-                            let code = codes.add(GROUP * group).cast::<i32>().read_unaligned();
-                            let products = products_of_four(values, _mm256_set1_epi32(code), format.offset == 128);
-                            dot = _mm256_add_epi32(dot, products);
+                        for values in values[sub * GROUPS / subs..(sub + 1) * GROUPS / subs].chunks(together(&format)) {
+                            let mut pairs = _mm256_setzero_si256();
+                            for &values in values {
+                                let code = _mm256_set1_epi32(codes.cast::<i32>().read_unaligned());
+                                codes = codes.add(GROUP);
+                                pairs = _mm256_add_epi16(pairs, pairs_of_products(values, code, format.offset == 128));
+                            }
+                            dot = _mm256_add_epi32(dot, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
                         }
                         *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), _mm256_mul_ps(scales[sub], scale), *sum);
                         if !matches!(format.mins, Mins::None) {
@@ -128,7 +131,6 @@ unsafe fn half_panel<F: StaticFormat, const R: usize>(
                             *sum = _mm256_fnmadd_ps(mins[sub], codes_sum, *sum);
                         }
                     }
-                    codes = codes.add(BLOCK);
                     place += 1;
                 }
             }
@@ -139,18 +141,22 @@ unsafe fn half_panel<F: StaticFormat, const R: usize>(
     }
 }
 
-/// The sums of four products each. Values are unsigned and below 64, or, where they have an offset of 128, signed:
-/// the instruction wants one side unsigned and adds two products in 16 bits, which must not saturate.
+/// How many sums of two products can be added in 16 bits: codes are at least -127.
+const fn together(format: &Format) -> usize {
+    let largest = if format.offset == 128 { 128 } else { (1 << format.bits) - 1 };
+    i16::MAX as usize / (2 * 127 * largest)
+}
+
+/// The sums of two products each. Values are unsigned and below 64, or, where they have an offset of 128, signed: the
+/// instruction wants one side unsigned and adds two products in 16 bits, which must not saturate.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn products_of_four(values: __m256i, codes: __m256i, is_signed: bool) -> __m256i {
-    let pairs = if is_signed {
-        // Codes are at least -127, so that two products are at most 2 · 128 · 127 < 2¹⁵.
+fn pairs_of_products(values: __m256i, codes: __m256i, is_signed: bool) -> __m256i {
+    if is_signed {
         _mm256_maddubs_epi16(_mm256_abs_epi8(values), _mm256_sign_epi8(codes, values))
     } else {
         _mm256_maddubs_epi16(values, codes)
-    };
-    _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))
+    }
 }
 
 /// Eight halves.

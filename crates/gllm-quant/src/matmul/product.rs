@@ -129,6 +129,27 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_codes_overflow_nowhere() {
+        let (inputs, mut numbers) = (2 * BLOCK, Numbers(3));
+        for &kind in FormatKind::ALL {
+            for code in [0, 0xff >> (8 - kind.format().bits)] {
+                let row = RowCodes { codes: vec![code; inputs], ..random_row(kind, inputs, BLOCK, &mut numbers) };
+                let matrix = PackedMatrix::new(kind, [PANEL, inputs], BLOCK, |_| row.clone());
+                for x in [1.0, -1.0] {
+                    let product = |isa| {
+                        let mut y = [f32::NAN; PANEL];
+                        multiply(isa, &matrix, &vec![x; inputs], None, &mut y);
+                        y.map(f32::to_bits)
+                    };
+                    for isa in Isa::all() {
+                        assert_eq!(product(isa), product(Isa::Scalar), "{isa:?} {kind:?}, codes {code}, x {x}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn products_are_those_of_the_weights() {
         let mut numbers = Numbers(2);
         for &kind in FormatKind::ALL {
