@@ -4,12 +4,14 @@
 //! every header once, and hands out [`RawTensor`]s that borrow the mapping: opening a checkpoint reads its
 //! headers and copies nothing.
 //!
-//! Files are safetensors, or PyTorch checkpoints of a flat state dict. Of the latter, nothing is executed: their
-//! pickles are read by an interpreter that knows tensors and nothing else, and refuses the rest by name.
+//! Files are safetensors, PyTorch checkpoints of a flat state dict, or GGUF. Of checkpoints, nothing is executed: their
+//! pickles are read by an interpreter that knows tensors and nothing else, and refuses the rest by name. What GGUF files
+//! say beside tensors is in [`gguf::Metadata`].
 
 mod block_type;
 mod blocks;
 mod dtype;
+pub mod gguf;
 mod mapped;
 mod pytorch;
 mod safetensors_file;

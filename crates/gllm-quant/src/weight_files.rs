@@ -8,13 +8,14 @@ use bytes::Bytes;
 use gllm_core::{Error, LoadError, LoadProblem, Result};
 use serde::Deserialize;
 
+use crate::gguf::{self, GgufFile, Metadata};
 use crate::pytorch::PytorchFile;
 use crate::safetensors_file::SafetensorsFile;
 use crate::{DType, mapped};
 
 /// What a folder may hold, the first that is there being taken: the file of all tensors, the index of its
 /// shards, and how their files are opened. Safetensors come first: where a model has both, the other one is
-/// for programs that can't read them.
+/// for programs that can't read them. GGUF files, which may have any name, come last.
 const FORMATS: [(&str, &str, OpenFile); 2] = [
     ("model.safetensors", "model.safetensors.index.json", WeightFile::open_safetensors),
     ("pytorch_model.bin", "pytorch_model.bin.index.json", WeightFile::open_pytorch),
@@ -30,7 +31,7 @@ pub struct RawTensor {
     /// Element type.
     pub dtype: DType,
     /// The elements, row-major, little-endian: a slice of the file's mapping, at any alignment; a copy
-    /// only of a tensor that a PyTorch checkpoint doesn't store in this order.
+    /// only of a tensor that a PyTorch checkpoint doesn't store in this order, or a GGUF file not little-endian.
     pub bytes: Bytes,
 }
 
@@ -46,6 +47,7 @@ pub struct WeightFiles {
 enum WeightFile {
     Safetensors(SafetensorsFile),
     Pytorch(PytorchFile),
+    Gguf(GgufFile),
 }
 
 impl WeightFile {
@@ -60,6 +62,9 @@ impl WeightFile {
     /// Opens the file by what it contains.
     fn open(path: &Path) -> Result<Self> {
         let bytes = mapped::map(path)?;
+        if gguf::is_gguf(&bytes) {
+            return GgufFile::from_bytes(path, bytes).map(Self::Gguf);
+        }
         // Behind the 8 bytes of its length, a safetensors header starts with a brace. There, an archive has
         // the method of its first entry, and a pickle a part of PyTorch's magic number.
         if bytes.get(8) == Some(&b'{') {
@@ -73,6 +78,7 @@ impl WeightFile {
         match self {
             Self::Safetensors(file) => file.path(),
             Self::Pytorch(file) => file.path(),
+            Self::Gguf(file) => file.path(),
         }
     }
 
@@ -80,6 +86,7 @@ impl WeightFile {
         match self {
             Self::Safetensors(file) => file.names(),
             Self::Pytorch(file) => file.names(),
+            Self::Gguf(file) => file.names().map(str::to_owned).collect(),
         }
     }
 
@@ -87,6 +94,7 @@ impl WeightFile {
         match self {
             Self::Safetensors(file) => file.get(name),
             Self::Pytorch(file) => file.get(name),
+            Self::Gguf(file) => file.get(name),
         }
     }
 }
@@ -110,12 +118,18 @@ impl fmt::Debug for WeightFiles {
 
 impl WeightFiles {
     /// Opens `model.safetensors` in `folder`, or the shards that `model.safetensors.index.json` lists; in a
-    /// folder with neither, `pytorch_model.bin`, or the shards that `pytorch_model.bin.index.json` lists.
+    /// folder with neither, `pytorch_model.bin`, or the shards that `pytorch_model.bin.index.json` lists; in a
+    /// folder with none of these, its one `.gguf` file, or the one set of `.gguf` shards. `folder` may also be the path
+    /// of a `.gguf` file, or of one of a set.
     ///
     /// # Errors
-    /// [`LoadError`] for a folder with none of them, a corrupt file, a pickle that is more than a state dict,
-    /// an index that names a file outside the folder or a tensor that its shard doesn't hold.
+    /// [`LoadError`] for a folder with none of them or with several models in GGUF, a corrupt file, a pickle that is
+    /// more than a state dict, an index that names a file outside the folder or a tensor that its shard doesn't hold,
+    /// a set of `.gguf` files that isn't whole.
     pub fn open(folder: &Path) -> Result<Self> {
+        if folder.extension().is_some_and(|extension| extension == gguf::EXTENSION) && folder.is_file() {
+            return Self::open_file(folder);
+        }
         for (single, index, open) in FORMATS {
             if folder.join(single).is_file() {
                 return Self::from_files(folder, vec![open(&folder.join(single))?]);
@@ -124,11 +138,19 @@ impl WeightFiles {
                 return Self::open_sharded(folder, &folder.join(index), open);
             }
         }
-        let names: Vec<_> = FORMATS.iter().flat_map(|(single, index, _)| [*single, *index]).collect();
+        if folder.is_dir() {
+            let files = gguf::open_folder(folder)?;
+            if !files.is_empty() {
+                return Self::from_files(folder, files.into_iter().map(WeightFile::Gguf).collect());
+            }
+        }
+        let names = FORMATS.iter().flat_map(|(single, index, _)| [*single, *index]);
+        let names: Vec<_> = names.chain(["a .gguf file"]).collect();
         Err(LoadError::new(folder, LoadProblem::MissingFile { expected: names.join(" or ") }).into())
     }
 
-    /// Opens the one file at `path`, whatever its name is: safetensors or a PyTorch checkpoint, by content.
+    /// Opens the one file at `path`, whatever its name is: safetensors, a PyTorch checkpoint or GGUF, by content. Of a
+    /// GGUF file that is one of several, the others are opened too.
     ///
     /// ```no_run
     /// # fn main() -> gllm_core::Result<()> {
@@ -144,7 +166,11 @@ impl WeightFiles {
     /// [`Error::Io`] if there is no such file, otherwise as [`WeightFiles::open`].
     pub fn open_file(path: &Path) -> Result<Self> {
         let folder = path.parent().unwrap_or(Path::new(""));
-        Self::from_files(folder, vec![WeightFile::open(path)?])
+        let files = match WeightFile::open(path)? {
+            WeightFile::Gguf(file) => gguf::open_set(file)?.into_iter().map(WeightFile::Gguf).collect(),
+            file => vec![file],
+        };
+        Self::from_files(folder, files)
     }
 
     fn open_sharded(folder: &Path, index_path: &Path, open: OpenFile) -> Result<Self> {
@@ -192,6 +218,15 @@ impl WeightFiles {
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// What a GGUF file, or the first of several, says of the model; `None` of other formats.
+    #[must_use]
+    pub fn metadata(&self) -> Option<&Metadata> {
+        match self.files.first()? {
+            WeightFile::Gguf(file) => Some(file.metadata()),
+            _ => None,
+        }
     }
 
     /// The names of all tensors, sorted.

@@ -189,7 +189,7 @@ fn an_index_must_say_what_is_so() {
 fn safetensors_come_first_and_what_was_looked_for_is_named() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let LoadProblem::MissingFile { expected } = problem(dir.path()) else { panic!("another problem") };
-    let names = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", INDEX];
+    let names = ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", INDEX, "a .gguf file"];
     assert_eq!(expected, names.join(" or "));
 
     let dir = copies(&[("module.bin", "pytorch_model.bin"), ("module.bin", "model.safetensors")]);

@@ -1,0 +1,216 @@
+//! What a metadata key stands for: a number, a bool, a string, or an array of one of these.
+//!
+//! Types are called what GGUF calls them. An array of arrays is refused: no model has one.
+
+use std::fmt::{self, Arguments};
+
+use super::cursor::Cursor;
+use super::{Outcome, corrupt, unsupported};
+
+/// The least that a key and its value take in a file: the key's length, the value's type, and a byte.
+pub(super) const MIN_ENTRY_BYTES: usize = 13;
+/// What an array of strings takes at least for each: its length.
+const MIN_STRING_BYTES: usize = 8;
+
+/// The number by which a file calls an array.
+const ARRAY: u32 = 9;
+
+/// A value.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Value {
+    U8(u8),
+    I8(i8),
+    U16(u16),
+    I16(i16),
+    U32(u32),
+    I32(i32),
+    F32(f32),
+    Bool(bool),
+    String(String),
+    Array(Array),
+    U64(u64),
+    I64(i64),
+    F64(f64),
+}
+
+/// Values of one type.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Array {
+    U8(Vec<u8>),
+    I8(Vec<i8>),
+    U16(Vec<u16>),
+    I16(Vec<i16>),
+    U32(Vec<u32>),
+    I32(Vec<i32>),
+    F32(Vec<f32>),
+    Bool(Vec<bool>),
+    String(Vec<String>),
+    U64(Vec<u64>),
+    I64(Vec<i64>),
+    F64(Vec<f64>),
+}
+
+impl Value {
+    /// Reads the value of `key`, its type first.
+    pub(super) fn read(cursor: &mut Cursor<'_>, key: &str) -> Outcome<Self> {
+        let what = format_args!("the value of `{key}`");
+        Ok(match cursor.u32(what)? {
+            0 => Self::U8(cursor.number(what).map(u8::from_le_bytes)?),
+            1 => Self::I8(cursor.number(what).map(i8::from_le_bytes)?),
+            2 => Self::U16(cursor.number(what).map(u16::from_le_bytes)?),
+            3 => Self::I16(cursor.number(what).map(i16::from_le_bytes)?),
+            4 => Self::U32(cursor.number(what).map(u32::from_le_bytes)?),
+            5 => Self::I32(cursor.number(what).map(i32::from_le_bytes)?),
+            6 => Self::F32(cursor.number(what).map(f32::from_le_bytes)?),
+            7 => Self::Bool(cursor.number(what).and_then(|byte| to_bool(byte, what))?),
+            8 => Self::String(cursor.string(what)?),
+            ARRAY => Self::Array(Array::read(cursor, what)?),
+            10 => Self::U64(cursor.number(what).map(u64::from_le_bytes)?),
+            11 => Self::I64(cursor.number(what).map(i64::from_le_bytes)?),
+            12 => Self::F64(cursor.number(what).map(f64::from_le_bytes)?),
+            number => return Err(unknown(what, number)),
+        })
+    }
+
+    /// Its type, as GGUF calls it; of an array, its elements' type.
+    #[must_use]
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::U8(_) | Self::Array(Array::U8(_)) => "UINT8",
+            Self::I8(_) | Self::Array(Array::I8(_)) => "INT8",
+            Self::U16(_) | Self::Array(Array::U16(_)) => "UINT16",
+            Self::I16(_) | Self::Array(Array::I16(_)) => "INT16",
+            Self::U32(_) | Self::Array(Array::U32(_)) => "UINT32",
+            Self::I32(_) | Self::Array(Array::I32(_)) => "INT32",
+            Self::F32(_) | Self::Array(Array::F32(_)) => "FLOAT32",
+            Self::Bool(_) | Self::Array(Array::Bool(_)) => "BOOL",
+            Self::String(_) | Self::Array(Array::String(_)) => "STRING",
+            Self::U64(_) | Self::Array(Array::U64(_)) => "UINT64",
+            Self::I64(_) | Self::Array(Array::I64(_)) => "INT64",
+            Self::F64(_) | Self::Array(Array::F64(_)) => "FLOAT64",
+        }
+    }
+
+    /// The whole number, of whatever width; `None` of a value that isn't one.
+    #[must_use]
+    pub fn integer(&self) -> Option<i128> {
+        Some(match self {
+            Self::U8(value) => (*value).into(),
+            Self::I8(value) => (*value).into(),
+            Self::U16(value) => (*value).into(),
+            Self::I16(value) => (*value).into(),
+            Self::U32(value) => (*value).into(),
+            Self::I32(value) => (*value).into(),
+            Self::U64(value) => (*value).into(),
+            Self::I64(value) => (*value).into(),
+            _ => return None,
+        })
+    }
+}
+
+/// For people: a number, a string in quotes, or of an array how many values it has of which type.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::F32(value) => value.fmt(f),
+            Self::F64(value) => value.fmt(f),
+            Self::Bool(value) => value.fmt(f),
+            Self::String(value) => fmt::Debug::fmt(value, f),
+            Self::Array(array) => write!(f, "[{} of {}]", array.len(), self.type_name()),
+            integer => integer.integer().unwrap_or_default().fmt(f),
+        }
+    }
+}
+
+impl Array {
+    fn read(cursor: &mut Cursor<'_>, what: Arguments<'_>) -> Outcome<Self> {
+        Ok(match cursor.u32(what)? {
+            0 => Self::U8(numbers(cursor, what, u8::from_le_bytes)?),
+            1 => Self::I8(numbers(cursor, what, i8::from_le_bytes)?),
+            2 => Self::U16(numbers(cursor, what, u16::from_le_bytes)?),
+            3 => Self::I16(numbers(cursor, what, i16::from_le_bytes)?),
+            4 => Self::U32(numbers(cursor, what, u32::from_le_bytes)?),
+            5 => Self::I32(numbers(cursor, what, i32::from_le_bytes)?),
+            6 => Self::F32(numbers(cursor, what, f32::from_le_bytes)?),
+            7 => Self::Bool(bools(cursor, what)?),
+            8 => Self::String(strings(cursor, what)?),
+            10 => Self::U64(numbers(cursor, what, u64::from_le_bytes)?),
+            11 => Self::I64(numbers(cursor, what, i64::from_le_bytes)?),
+            12 => Self::F64(numbers(cursor, what, f64::from_le_bytes)?),
+            ARRAY => {
+                return Err(unsupported(what.to_string(), "an array of arrays", "arrays of numbers, bools or strings"));
+            }
+            number => return Err(unknown(what, number)),
+        })
+    }
+
+    /// How many values there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::U8(values) => values.len(),
+            Self::I8(values) => values.len(),
+            Self::U16(values) => values.len(),
+            Self::I16(values) => values.len(),
+            Self::U32(values) => values.len(),
+            Self::I32(values) => values.len(),
+            Self::F32(values) => values.len(),
+            Self::Bool(values) => values.len(),
+            Self::String(values) => values.len(),
+            Self::U64(values) => values.len(),
+            Self::I64(values) => values.len(),
+            Self::F64(values) => values.len(),
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+fn unknown(what: Arguments<'_>, number: u32) -> super::LoadProblem {
+    corrupt(format!("{what} has type {number}, which GGUF doesn't know"))
+}
+
+fn to_bool([byte]: [u8; 1], what: Arguments<'_>) -> Outcome<bool> {
+    match byte {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => Err(corrupt(format!("{what} is a bool, and {other} is neither 0 nor 1"))),
+    }
+}
+
+fn numbers<T, const N: usize>(
+    cursor: &mut Cursor<'_>,
+    what: Arguments<'_>,
+    from: impl Fn([u8; N]) -> T,
+) -> Outcome<Vec<T>> {
+    let count = cursor.count(format_args!("elements of {what}"), N)?;
+    let mut numbers = cursor.reserve(count)?;
+    // `count` made sure of the product.
+    let bytes = cursor.take(count * N, what)?;
+    numbers.extend(bytes.as_chunks::<N>().0.iter().map(|chunk| from(cursor.ordered(*chunk))));
+    Ok(numbers)
+}
+
+fn bools(cursor: &mut Cursor<'_>, what: Arguments<'_>) -> Outcome<Vec<bool>> {
+    let count = cursor.count(format_args!("elements of {what}"), 1)?;
+    let mut bools = cursor.reserve(count)?;
+    for byte in cursor.take(count, what)? {
+        bools.push(to_bool([*byte], what)?);
+    }
+    Ok(bools)
+}
+
+fn strings(cursor: &mut Cursor<'_>, what: Arguments<'_>) -> Outcome<Vec<String>> {
+    let count = cursor.count(format_args!("elements of {what}"), MIN_STRING_BYTES)?;
+    let mut strings = cursor.reserve(count)?;
+    for _ in 0..count {
+        strings.push(cursor.string(what)?);
+    }
+    Ok(strings)
+}
