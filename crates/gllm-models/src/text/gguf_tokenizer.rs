@@ -21,8 +21,6 @@ mod unigram;
 mod vocabulary;
 mod word_piece;
 
-use std::path::Path;
-
 use gllm_core::Result;
 use gllm_quant::gguf::Metadata;
 use tokenizers::{AddedToken, Tokenizer};
@@ -38,12 +36,12 @@ pub(crate) struct Rebuilt {
     pub(crate) without_text: Vec<u32>,
 }
 
-/// Rebuilds the tokenizer of the file at `path`.
+/// Rebuilds a file's tokenizer.
 ///
 /// # Errors
 /// [`gllm_core::LoadError`] that names the file and the key that is missing, malformed or not supported.
-pub(crate) fn rebuild(path: &Path, metadata: &Metadata) -> Result<Rebuilt> {
-    let vocabulary = Vocabulary::read(path, metadata)?;
+pub(crate) fn rebuild(metadata: &Metadata) -> Result<Rebuilt> {
+    let vocabulary = Vocabulary::read(metadata)?;
     let mut tokenizer = match vocabulary.model() {
         "bert" => word_piece::build(&vocabulary)?,
         "gpt2" => byte_level::build(&vocabulary)?,

@@ -1,9 +1,9 @@
 //! SentencePiece's Unigram, as T5 and XLM-RoBERTa have it: of all ways to split a text, the likeliest.
 //!
-//! What the converter does to XLM-RoBERTa's vocabulary is undone: it fills ids that SentencePiece's own file lacks with
-//! tokens that are never found, the mask token among them, and a score of -10000, which would change what an unknown
-//! character costs. Source: `_xlmroberta_set_vocab` in `convert_hf_to_gguf.py` of llama.cpp; `SpmConverter` of
-//! transformers for the normaliser.
+//! Tokens that only fill the vocabulary have a score of -10000 in files, which would change what an unknown character
+//! costs: it costs 10 more than the unlikeliest token. They are left out at the end, and elsewhere no more unlikely
+//! than others. Source: `_xlmroberta_set_vocab` of llama.cpp's converter; `SpmConverter` of transformers for the
+//! normaliser.
 
 use gllm_core::Result;
 use gllm_quant::gguf::{Array, Value};
@@ -25,7 +25,9 @@ const SPACE: char = '\u{2581}';
 
 pub(super) fn build(vocabulary: &Vocabulary<'_>) -> Result<Tokenizer> {
     let unknown = vocabulary.require(vocabulary.special().unknown, UNKNOWN_ID)?;
-    let has_bytes = (0..=u8::MAX).all(|byte| vocabulary.tokens().any(|(_, text, _)| text == format!("<0x{byte:02X}>")));
+    // Files that were converted from tokenizer.json don't call these tokens bytes.
+    let ids = vocabulary.ids();
+    let has_bytes = (0..=u8::MAX).all(|byte| ids.contains_key(&format!("<0x{byte:02X}>")));
     let model = Unigram::from(pieces(vocabulary)?, Some(unknown as usize), has_bytes);
 
     let mut normalizers: Vec<NormalizerWrapper> = Vec::new();
@@ -56,12 +58,12 @@ pub(super) fn build(vocabulary: &Vocabulary<'_>) -> Result<Tokenizer> {
 /// Texts and scores, as they were before the conversion.
 fn pieces(vocabulary: &Vocabulary<'_>) -> Result<Vec<(String, f64)>> {
     let scores = vocabulary.scores()?;
-    let used = |(id, _, kind): &(u32, &str, Kind)| *kind != Kind::Unused || vocabulary.is_lost_mask(*id);
-    let n_pieces = vocabulary.tokens().rfind(used).map_or(0, |(id, ..)| id as usize + 1);
-    let lowest = vocabulary.tokens().filter(|(_, _, kind)| *kind != Kind::Unused);
-    let lowest = lowest.map(|(id, ..)| scores[id as usize]).fold(0.0, f32::min);
+    let is_used = |(_, _, kind): &(u32, &str, Kind)| *kind != Kind::Unused;
+    let n_pieces = vocabulary.tokens().rfind(is_used).map_or(0, |(id, ..)| id as usize + 1);
+    let lowest = vocabulary.tokens().filter(is_used).map(|(id, ..)| scores[id as usize]).fold(0.0, f32::min);
     let piece = |(id, text, kind): (u32, &str, Kind)| {
-        let score = if kind == Kind::Unused { lowest } else { scores[id as usize] };
+        // Control tokens are found before: the score that files give a mended one is for nothing.
+        let score = if is_used(&(id, text, kind)) { scores[id as usize] } else { lowest };
         (text.to_owned(), f64::from(score))
     };
     Ok(vocabulary.tokens().take(n_pieces).map(piece).collect())
