@@ -9,7 +9,7 @@
 //! say beside tensors is in [`gguf::Metadata`].
 
 mod block_type;
-mod blocks;
+pub mod blocks;
 mod dtype;
 pub mod gguf;
 mod mapped;

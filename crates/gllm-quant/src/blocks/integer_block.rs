@@ -49,3 +49,27 @@ pub(crate) trait IntegerBlock: Pod {
         u8::from(Self::HAS_MINS)
     }
 }
+
+/// Writes the elements of `block`.
+pub(super) fn dequantize<B: IntegerBlock>(block: &B, out: &mut [f32]) {
+    // As long as the longest block.
+    let mut codes = [0; 256];
+    let codes = &mut codes[..B::TYPE.block_len()];
+    block.codes(codes);
+    let (d, dmin) = (block.d().to_f32(), block.dmin().to_f32());
+    for (sub, (out, codes)) in out.chunks_exact_mut(B::SUB).zip(codes.chunks_exact(B::SUB)).enumerate() {
+        let scale = d * f32::from(block.scale(sub));
+        let min = dmin * f32::from(block.min(sub));
+        for (out, code) in out.iter_mut().zip(codes) {
+            *out = scale * f32::from(value::<B>(*code)) - min;
+        }
+    }
+}
+
+/// What a code stands for.
+fn value<B: IntegerBlock>(code: u8) -> i16 {
+    match B::TABLE {
+        Some(table) => table[usize::from(code & 15)].into(),
+        None => i16::from(code) - B::OFFSET as i16,
+    }
+}

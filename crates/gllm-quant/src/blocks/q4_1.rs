@@ -1,0 +1,37 @@
+//! `Q4_1`: `d · q + m`, with 4 bits a code.
+
+use bytemuck::{Pod, Zeroable};
+use half::f16;
+
+use super::IntegerBlock;
+use super::packing::unpack;
+use crate::BlockType;
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct BlockQ4_1 {
+    d: [u8; 2],
+    m: [u8; 2],
+    codes: [u8; 16],
+}
+
+const _: () = assert!(size_of::<BlockQ4_1>() == BlockType::Q4_1.block_bytes());
+
+impl IntegerBlock for BlockQ4_1 {
+    const TYPE: BlockType = BlockType::Q4_1;
+    const BITS: usize = 4;
+    const SUB: usize = 32;
+    const HAS_MINS: bool = true;
+
+    fn codes(&self, codes: &mut [u8]) {
+        unpack::<4, 16>(&self.codes, codes);
+    }
+
+    fn d(&self) -> f16 {
+        f16::from_le_bytes(self.d)
+    }
+
+    fn dmin(&self) -> f16 {
+        -f16::from_le_bytes(self.m)
+    }
+}

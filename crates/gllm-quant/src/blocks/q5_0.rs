@@ -1,0 +1,34 @@
+//! `Q5_0`: `d · (q - 16)`, with 5 bits a code.
+
+use bytemuck::{Pod, Zeroable};
+use half::f16;
+
+use super::IntegerBlock;
+use super::packing::{unpack, unpack_high};
+use crate::BlockType;
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct BlockQ5_0 {
+    d: [u8; 2],
+    high: [u8; 4],
+    low: [u8; 16],
+}
+
+const _: () = assert!(size_of::<BlockQ5_0>() == BlockType::Q5_0.block_bytes());
+
+impl IntegerBlock for BlockQ5_0 {
+    const TYPE: BlockType = BlockType::Q5_0;
+    const BITS: usize = 5;
+    const SUB: usize = 32;
+    const OFFSET: i32 = 16;
+
+    fn codes(&self, codes: &mut [u8]) {
+        unpack::<4, 16>(&self.low, codes);
+        unpack_high::<1, 1>(&self.high, codes, 4);
+    }
+
+    fn d(&self) -> f16 {
+        f16::from_le_bytes(self.d)
+    }
+}

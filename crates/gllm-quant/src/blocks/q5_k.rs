@@ -1,0 +1,50 @@
+//! `Q5_K`: `d · scale · q - dmin · min`, with 5 bits a code and a scale and a minimum of 6 bits for 32 elements.
+
+use bytemuck::{Pod, Zeroable};
+use half::f16;
+
+use super::IntegerBlock;
+use super::k_scales::KScales;
+use super::packing::{unpack, unpack_high};
+use crate::BlockType;
+
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct BlockQ5K {
+    d: [u8; 2],
+    dmin: [u8; 2],
+    scales: KScales,
+    high: [u8; 32],
+    low: [u8; 128],
+}
+
+const _: () = assert!(size_of::<BlockQ5K>() == BlockType::Q5_K.block_bytes());
+
+impl IntegerBlock for BlockQ5K {
+    const TYPE: BlockType = BlockType::Q5_K;
+    const BITS: usize = 5;
+    const SUB: usize = 32;
+    const HAS_SUB_SCALES: bool = true;
+    const HAS_MINS: bool = true;
+
+    fn codes(&self, codes: &mut [u8]) {
+        unpack::<4, 32>(&self.low, codes);
+        unpack_high::<1, 32>(&self.high, codes, 4);
+    }
+
+    fn d(&self) -> f16 {
+        f16::from_le_bytes(self.d)
+    }
+
+    fn dmin(&self) -> f16 {
+        f16::from_le_bytes(self.dmin)
+    }
+
+    fn scale(&self, sub: usize) -> i8 {
+        self.scales.scale(sub)
+    }
+
+    fn min(&self, sub: usize) -> u8 {
+        self.scales.min(sub)
+    }
+}
