@@ -21,6 +21,8 @@ mod unigram;
 mod vocabulary;
 mod word_piece;
 
+use std::collections::BTreeSet;
+
 use gllm_core::Result;
 use gllm_quant::gguf::Metadata;
 use tokenizers::{AddedToken, Tokenizer};
@@ -33,7 +35,7 @@ use crate::config::unsupported;
 pub(crate) struct Rebuilt {
     pub(crate) tokenizer: Tokenizer,
     /// Of those that begin and end a sequence, pad it, or are unknown.
-    pub(crate) without_text: Vec<u32>,
+    pub(crate) without_text: BTreeSet<u32>,
 }
 
 /// Rebuilds a file's tokenizer.
@@ -65,7 +67,8 @@ fn added_tokens<'a>(vocabulary: &'a Vocabulary<'_>) -> impl Iterator<Item = Adde
             Kind::UserDefined => false,
             Kind::Normal | Kind::Unused | Kind::Byte => return None,
         };
-        let token = AddedToken::from(if is_word_piece { word_piece::text(text, kind) } else { text.into() }, is_special);
+        let token =
+            AddedToken::from(if is_word_piece { word_piece::text(text, kind) } else { text.into() }, is_special);
         // Lower-cased like the text where the text is.
         let token = token.normalized(is_word_piece && !is_special);
         Some(token.lstrip(!is_word_piece && mask == Some(id)))

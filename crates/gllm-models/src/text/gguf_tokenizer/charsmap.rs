@@ -78,7 +78,9 @@ mod tests {
     #[test]
     fn tables_that_lead_out_of_themselves_are_refused() {
         let whole = table();
-        for (place, unit) in [(0, 1024 << 10), (256 ^ 0x61, u32::from(b'a') | 1 << 8 | 1 << 31 >> 1), (512, 9 | IS_VALUE)] {
+        for (place, unit) in
+            [(0, 1024 << 10), (256 ^ 0x61, u32::from(b'a') | 1 << 8 | 1 << 31 >> 1), (512, 9 | IS_VALUE)]
+        {
             let mut broken = whole.clone();
             broken[UNIT * (place + 1)..][..UNIT].copy_from_slice(&u32::to_le_bytes(unit));
             assert!(parse(&broken).is_err(), "{place}");

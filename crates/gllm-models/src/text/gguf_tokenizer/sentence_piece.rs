@@ -39,11 +39,8 @@ pub(super) fn build(vocabulary: &Vocabulary<'_>) -> Result<Tokenizer> {
         normalizers.push(Prepend::new(SPACE.into()).into());
     }
     normalizers.push(Replace::new(" ", SPACE).map_err(|e| failed(&e))?.into());
-    let mut decoders: Vec<DecoderWrapper> = vec![
-        Replace::new(SPACE, " ").map_err(|e| failed(&e))?.into(),
-        ByteFallback::new().into(),
-        Fuse::new().into(),
-    ];
+    let mut decoders: Vec<DecoderWrapper> =
+        vec![Replace::new(SPACE, " ").map_err(|e| failed(&e))?.into(), ByteFallback::new().into(), Fuse::new().into()];
     if adds_space {
         decoders.push(Strip::new(' ', 1, 0).into());
     }

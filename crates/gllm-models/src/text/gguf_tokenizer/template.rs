@@ -41,9 +41,7 @@ impl Template<'_> {
         let second = self.second_segment;
         let template = TemplateProcessing::builder()
             .try_single("first:0 $A:0 last:0")
-            .and_then(|builder| {
-                builder.try_pair(format!("first:0 $A:0 between:0 $B:{second} last:{second}").as_str())
-            })
+            .and_then(|builder| builder.try_pair(format!("first:0 $A:0 between:0 $B:{second} last:{second}").as_str()))
             .map_err(|e| vocabulary.failed(&e))?
             .special_tokens(special)
             .build();

@@ -32,9 +32,8 @@ pub(super) fn build(vocabulary: &Vocabulary<'_>) -> Result<Tokenizer> {
 
     let mut normalizers: Vec<NormalizerWrapper> = Vec::new();
     if let Some(bytes) = charsmap(vocabulary)? {
-        let table = charsmap::parse(bytes).map_err(|reason| {
-            vocabulary.error(bad_field(CHARSMAP, "a table of SentencePiece", reason))
-        })?;
+        let table = charsmap::parse(bytes)
+            .map_err(|reason| vocabulary.error(bad_field(CHARSMAP, "a table of SentencePiece", reason)))?;
         normalizers.push(table.into());
     }
     if vocabulary.flag(REMOVE_SPACES, false)? {

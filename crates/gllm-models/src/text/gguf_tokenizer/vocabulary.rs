@@ -144,7 +144,9 @@ impl<'a> Vocabulary<'a> {
                 Err(self.error(bad_field(SCORES, expected(), scores.len())))
             }
             Some(scores) => match scores.iter().position(|score| !score.is_finite()) {
-                Some(id) => Err(self.error(bad_field(SCORES, "finite numbers", format!("{} of token {id}", scores[id])))),
+                Some(id) => {
+                    Err(self.error(bad_field(SCORES, "finite numbers", format!("{} of token {id}", scores[id]))))
+                }
                 None => Ok(scores),
             },
         }

@@ -1,0 +1,169 @@
+//! Encoders in GGUF: the family by `general.architecture`, its configuration by keys that start with that name.
+//!
+//! A file speaks for itself: whatever else lies in its folder isn't read. What no key says is the family's own: the
+//! non-linearity, which layers have a bias, and that a table of positions starts behind RoBERTa's padding token, since
+//! the converter cuts it there; so a padding token that stands in a text takes a position like any other. Counts that
+//! no key gives are the shapes of tensors.
+//!
+//! Source: `convert_hf_to_gguf.py` and `src/models` of llama.cpp (<https://github.com/ggml-org/llama.cpp>).
+
+use gllm_core::{LoadError, LoadProblem, Result};
+use gllm_quant::WeightFiles;
+use gllm_quant::gguf::Metadata;
+
+use super::{Family, Task};
+use crate::config::{
+    AttentionPositions, Biases, ClassifierConfig, LearnedPositions, NormOrder, RotaryConfig, RotaryScaling, TokenTypes,
+    bad_field, unsupported,
+};
+use crate::names;
+use crate::{Activation, EncoderConfig, PoolingMode};
+
+const ARCHITECTURE: &str = "general.architecture";
+const WORDS: &str = "token_embd.weight";
+const TOKEN_TYPES: &str = "token_types.weight";
+const GATE: &str = "blk.0.ffn_gate.weight";
+/// The last layer of a head that scores a sequence.
+const CLASSIFIER: &str = "cls.output.weight";
+
+/// What a file says of an encoder.
+struct File<'a> {
+    files: &'a WeightFiles,
+    metadata: &'a Metadata,
+    architecture: &'a str,
+}
+
+/// Reads the family and configuration of an encoder from the metadata and the tensors' shapes.
+pub(super) fn read(files: &WeightFiles, metadata: &Metadata) -> Result<Family> {
+    let file = File { files, metadata, architecture: metadata.require_string(ARCHITECTURE)? };
+    let (architecture, names, config) = match file.architecture {
+        "bert" => ("bert", &names::GGUF_BERT, file.bert()?),
+        "nomic-bert" => ("nomic_bert", &names::GGUF_NOMIC_BERT, file.nomic_bert()?),
+        "jina-bert-v2" => {
+            let names = if files.contains(GATE) { &names::GGUF_GATED } else { &names::GGUF_PACKED_GATE };
+            ("jina_bert", names, file.jina_bert()?)
+        }
+        other => {
+            let supported = "bert (RoBERTa and XLM-RoBERTa among them), nomic-bert, jina-bert-v2";
+            return Err(file.error(unsupported(ARCHITECTURE, other, supported)).into());
+        }
+    };
+    config.check().map_err(|problem| file.error(problem))?;
+    let task = if files.contains(CLASSIFIER) { Task::Classification } else { Task::None };
+    Ok(Family { architecture: architecture.into(), names, config, task })
+}
+
+/// How the file pools hidden states; a file that doesn't say does as a folder without `modules.json` does.
+///
+/// # Errors
+/// [`LoadError`] for a way to pool that isn't supported.
+pub(crate) fn pooling(metadata: &Metadata) -> Result<PoolingMode> {
+    let key = format!("{}.pooling_type", metadata.require_string(ARCHITECTURE)?);
+    match metadata.u32(&key)? {
+        None | Some(1) => Ok(PoolingMode::Mean),
+        Some(2) => Ok(PoolingMode::Cls),
+        Some(3) => Ok(PoolingMode::LastToken),
+        Some(other) => {
+            let problem = unsupported(&key, other.to_string(), "1 (mean), 2 (the first token), 3 (the last token)");
+            Err(LoadError::new(metadata.path(), problem).into())
+        }
+    }
+}
+
+/// How many labels the file's classifier has.
+pub(crate) fn labels(files: &WeightFiles) -> usize {
+    rows(files, CLASSIFIER).unwrap_or(0)
+}
+
+fn rows(files: &WeightFiles, tensor: &str) -> Option<usize> {
+    files.get(tensor)?.0.shape.first().copied()
+}
+
+impl File<'_> {
+    /// BERT and the families that differ from it only in their tokenizers.
+    fn bert(&self) -> Result<EncoderConfig> {
+        let (rows, config) = (self.size("context_length")?, self.encoder()?);
+        Ok(EncoderConfig { learned_positions: Some(LearnedPositions { rows, padding: None }), ..config })
+    }
+
+    fn nomic_bert(&self) -> Result<EncoderConfig> {
+        let scaling = self.key("rope.scaling.type");
+        if let Some(found) = self.metadata.string(&scaling)?.filter(|kind| *kind != "none") {
+            return Err(self.error(unsupported(&scaling, found, "none")).into());
+        }
+        let theta = self.metadata.f32(&self.key("rope.freq_base"))?.map_or(10_000.0, f64::from);
+        let rotary = RotaryConfig { theta, scaling: RotaryScaling::None };
+        Ok(EncoderConfig {
+            activation: Activation::Silu,
+            attention_positions: AttentionPositions::Rotary(rotary),
+            biases: Biases { norm: true, qkv: false, attention_output: false, up: false, down: false },
+            ..self.encoder()?
+        })
+    }
+
+    fn jina_bert(&self) -> Result<EncoderConfig> {
+        for found in ["blk.0.attn_q_norm.weight", "blk.0.attn_norm_2.weight"] {
+            if self.files.contains(found) {
+                let supported = "JinaBERT as in jina-embeddings-v2-base-en, without norms of queries and keys";
+                return Err(self.error(unsupported("tensor", found, supported)).into());
+            }
+        }
+        Ok(EncoderConfig {
+            attention_positions: AttentionPositions::Alibi,
+            biases: Biases { up: false, ..Biases::ALL },
+            ..self.encoder()?
+        })
+    }
+
+    /// What all have in common, without positions.
+    fn encoder(&self) -> Result<EncoderConfig> {
+        let causal = self.key("attention.causal");
+        if self.metadata.bool(&causal)? == Some(true) {
+            return Err(self.error(unsupported(&causal, "true", "false: an encoder")).into());
+        }
+        let Some(vocab_size) = rows(self.files, WORDS) else {
+            let problem = LoadProblem::MissingTensor { tensor: WORDS.into(), nearest: None };
+            return Err(self.error(problem).into());
+        };
+        let hidden_size = self.size("embedding_length")?;
+        // With one row, what the tokenizer says of segments is ignored.
+        let token_types = rows(self.files, TOKEN_TYPES).map(|rows| TokenTypes { rows, from_tokenizer: rows > 1 });
+        // Of the families in one architecture, DistilBERT alone has no segments, and another head.
+        let head = if token_types.is_some() { Activation::Tanh } else { Activation::Relu };
+        Ok(EncoderConfig {
+            vocab_size,
+            hidden_size,
+            embedding_size: hidden_size,
+            num_hidden_layers: self.size("block_count")?,
+            num_attention_heads: self.size("attention.head_count")?,
+            intermediate_size: self.size("feed_forward_length")?,
+            activation: Activation::Gelu,
+            max_length: self.size("context_length")?,
+            learned_positions: None,
+            token_types,
+            attention_positions: AttentionPositions::None,
+            local_attention: None,
+            norm_order: NormOrder::Post,
+            layer_norm_eps: self.metadata.require_f32(&self.key("attention.layer_norm_epsilon"))?.into(),
+            biases: Biases::ALL,
+            classifier: ClassifierConfig { activation: head, ..ClassifierConfig::BERT },
+        })
+    }
+
+    /// A number that must be there, and more than nothing.
+    fn size(&self, name: &str) -> Result<usize> {
+        let key = self.key(name);
+        match self.metadata.require_usize(&key)? {
+            0 => Err(self.error(bad_field(&key, "at least 1", 0)).into()),
+            size => Ok(size),
+        }
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}.{name}", self.architecture)
+    }
+
+    fn error(&self, problem: LoadProblem) -> LoadError {
+        LoadError::new(self.metadata.path(), problem)
+    }
+}
