@@ -62,13 +62,13 @@ def template(first, last, tokenizer, pair):
     return processors.TemplateProcessing(single=f"{first} $A {last}", pair=pair, special_tokens=special)
 
 
-def word_piece(name, lowercase, recorded):
+def word_piece(name, corpus, lowercase, recorded):
     """BERT's; `recorded` says whether the file says how texts are normalised, as it does of late."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     tokenizer = Tokenizer(WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    texts = (tokenizer.normalizer.normalize_str(text) for text in CORPUS)
+    texts = (tokenizer.normalizer.normalize_str(text) for text in corpus)
     words = [word for text in texts for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)]
     first = [*special, *sorted(set("".join(words))), *sorted({f"##{char}" for word in words for char in word[1:]})]
     size = len(first) + VOCAB_SIZE
@@ -260,9 +260,10 @@ def unigram():
 
 
 def main():
-    word_piece("word_piece", True, False)
-    word_piece("word_piece_cased", False, False)
-    word_piece("word_piece_recorded", True, True)
+    word_piece("word_piece", CORPUS, True, False)
+    word_piece("word_piece_cased", CORPUS, False, False)
+    # Its tokens alone would say that texts are lower-cased.
+    word_piece("word_piece_recorded", [text.lower() for text in CORPUS], False, True)
     tokens, merges = train_byte_level()
     for pre in BYTE_LEVEL:
         byte_level(pre, tokens, merges)

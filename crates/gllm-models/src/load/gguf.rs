@@ -125,7 +125,12 @@ impl File<'_> {
             let problem = LoadProblem::MissingTensor { tensor: WORDS.into(), nearest: None };
             return Err(self.error(problem).into());
         };
-        let hidden_size = self.size("embedding_length")?;
+        let (hidden_size, num_attention_heads) = (self.size("embedding_length")?, self.size("attention.head_count")?);
+        let width = self.key("attention.key_length");
+        if let Some(found) = self.metadata.usize(&width)?.filter(|width| width * num_attention_heads != hidden_size) {
+            let expected = format!("{hidden_size} for {num_attention_heads} heads together");
+            return Err(self.error(bad_field(&width, expected, found)).into());
+        }
         // With one row, what the tokenizer says of segments is ignored.
         let token_types = rows(self.files, TOKEN_TYPES).map(|rows| TokenTypes { rows, from_tokenizer: rows > 1 });
         // Of the families in one architecture, DistilBERT alone has no segments, and another head.
@@ -135,7 +140,7 @@ impl File<'_> {
             hidden_size,
             embedding_size: hidden_size,
             num_hidden_layers: self.size("block_count")?,
-            num_attention_heads: self.size("attention.head_count")?,
+            num_attention_heads,
             intermediate_size: self.size("feed_forward_length")?,
             activation: Activation::Gelu,
             max_length: self.size("context_length")?,

@@ -36,7 +36,9 @@ pub(super) fn build(vocabulary: &Vocabulary<'_>) -> Result<Tokenizer> {
             .map_err(|reason| vocabulary.error(bad_field(CHARSMAP, "a table of SentencePiece", reason)))?;
         normalizers.push(table.into());
     }
-    if vocabulary.flag(REMOVE_SPACES, false)? {
+    // Converted from tokenizer.json, files have the value of another setting here. They are XLM-RoBERTa's, which removes
+    // spaces always, and has a mask token, which T5 hasn't.
+    if vocabulary.flag(REMOVE_SPACES, false)? || vocabulary.special().mask.is_some() {
         let runs = Replace::new(ReplacePattern::Regex(" {2,}".into()), SPACE.to_string());
         normalizers.push(Strip::new(false, true).into());
         normalizers.push(runs.map_err(|e| vocabulary.failed(&e))?.into());
