@@ -38,6 +38,13 @@ const SIMILARITY_HELP: &str = "\
 Example:
   gllm similarity \"A cat sleeps.\" \"A kitten naps.\" \"Stocks fell.\"";
 
+const INSPECT_HELP: &str = "\
+Examples:
+  gllm inspect model-q4_k_m.gguf
+  gllm inspect ./all-MiniLM-L6-v2 --json
+
+A file is safetensors, a PyTorch checkpoint or GGUF, whatever its name is. Of a model in several files all are shown.";
+
 const PULL_HELP: &str = "\
 Example:
   gllm pull all-MiniLM-L6-v2";
@@ -81,6 +88,9 @@ pub(crate) enum Command {
     /// Compare texts by the cosine of their vectors
     #[command(after_help = SIMILARITY_HELP)]
     Similarity(SimilarityArgs),
+    /// Show what is in weight files: metadata, tensors, sizes
+    #[command(after_help = INSPECT_HELP)]
+    Inspect(InspectArgs),
     /// Download a model
     #[command(after_help = PULL_HELP)]
     Pull(NameArgs),
@@ -232,6 +242,16 @@ pub(crate) struct SimilarityArgs {
     pub(crate) texts: Vec<String>,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `gllm inspect`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct InspectArgs {
+    /// A file of weights, or a folder with a model
+    pub(crate) file: PathBuf,
     /// Answer in JSON
     #[arg(long)]
     pub(crate) json: bool,

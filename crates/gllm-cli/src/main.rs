@@ -9,6 +9,7 @@ mod console;
 mod embed;
 mod exit;
 mod input;
+mod inspect;
 mod interrupt;
 mod line;
 mod logging;
@@ -19,6 +20,7 @@ mod progress;
 mod rerank;
 mod resume;
 mod similarity;
+mod table;
 
 use std::process::ExitCode;
 
@@ -41,6 +43,7 @@ fn run(args: Args, console: Console) -> Result<(), Failure> {
         Command::Embed(args) => embed::run(args, console),
         Command::Rerank(args) => rerank::run(args, console),
         Command::Similarity(args) => similarity::run(args, console),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Pull(args) => models::pull(&args, console),
         Command::List(args) => models::list(&args),
         Command::Show(args) => models::show(&args),

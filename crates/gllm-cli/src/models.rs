@@ -12,6 +12,7 @@ use crate::args::{ListArgs, NameArgs};
 use crate::console::{Console, answer, answer_json};
 use crate::exit::Failure;
 use crate::progress::DownloadBar;
+use crate::table::table;
 
 /// What is known of a model; the form of `--json`. What isn't known is null.
 #[derive(Debug, Serialize)]
@@ -200,13 +201,7 @@ impl Display for Listing {
             ]
         });
         let rows: Vec<_> = std::iter::once(header).chain(rows).collect();
-        let widths: Vec<_> =
-            (0..rows[0].len()).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0)).collect();
-        let line = |row: &[String; 7]| {
-            let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-            cells.join("  ").trim_end().to_owned()
-        };
-        f.write_str(&rows.iter().map(line).collect::<Vec<_>>().join("\n"))
+        f.write_str(&table(&rows))
     }
 }
 

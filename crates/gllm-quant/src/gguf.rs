@@ -1,4 +1,5 @@
-//! One GGUF file: its metadata and its tensors' places, validated, over the mapping of their data.
+//! One GGUF file: its metadata and its tensors' places, validated, over the mapping of their data; and how one is
+//! written.
 //!
 //! Everything is checked when a file is opened, and what follows is only slicing. Versions 2 and 3 are read, in either
 //! byte order. Whatever the file states, reading its header takes at most one and a half times the file's size and
@@ -11,8 +12,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use gllm_core::{LoadError, LoadProblem, Result};
 
-use crate::mapped;
-use crate::weight_files::RawTensor;
+use crate::{RawTensor, TensorInfo, mapped};
 
 mod cursor;
 mod metadata;
@@ -20,9 +20,11 @@ mod named;
 mod shards;
 mod tensors;
 mod value;
+mod writer;
 
 pub use metadata::Metadata;
 pub use value::{Array, Value};
+pub use writer::Writer;
 
 use cursor::Cursor;
 use named::Named;
@@ -133,6 +135,11 @@ impl GgufFile {
         self.tensors.iter().map(|(name, _)| name)
     }
 
+    pub(crate) fn describe(&self, name: &str) -> Option<TensorInfo> {
+        let tensor = self.tensors.get(name)?;
+        Some(TensorInfo { shape: tensor.shape().to_vec(), dtype: tensor.dtype(), bytes: tensor.extent().len() })
+    }
+
     /// The tensor called `name`: a slice of the mapping, or a copy where numbers of more than a byte are big-endian.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<RawTensor> {
@@ -167,7 +174,7 @@ impl Header {
         let n_tensors = cursor.count(format_args!("tensors"), tensors::MIN_INFO_BYTES)?;
         let n_keys = cursor.count(format_args!("metadata keys"), value::MIN_ENTRY_BYTES)?;
         let metadata = Named::read(&mut cursor, n_keys, "metadata key", Value::read)?;
-        let alignment = read_alignment(&metadata)?;
+        let alignment = read_alignment(metadata.get(ALIGNMENT))?;
         let tensors = tensors::read(&mut cursor, n_tensors, alignment)?;
         Ok(Self { version, is_big_endian, alignment, metadata, tensors })
     }
@@ -183,13 +190,14 @@ fn read_version(field: [u8; 4]) -> Outcome<(u32, bool)> {
     }
 }
 
-fn read_alignment(metadata: &Named<Value>) -> Outcome<usize> {
+/// The alignment that a file of this `general.alignment` has.
+fn read_alignment(value: Option<&Value>) -> Outcome<usize> {
     let field = |found: String| LoadProblem::Field {
         field: ALIGNMENT.into(),
         expected: "a UINT32 that is a power of two".into(),
         found,
     };
-    match metadata.get(ALIGNMENT) {
+    match value {
         None => Ok(DEFAULT_ALIGNMENT),
         Some(Value::U32(value)) if value.is_power_of_two() => {
             usize::try_from(*value).map_err(|_| field(value.to_string()))

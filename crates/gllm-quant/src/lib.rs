@@ -15,8 +15,12 @@ pub mod gguf;
 mod mapped;
 mod pytorch;
 mod safetensors_file;
+mod weight_file;
 mod weight_files;
 
 pub use block_type::BlockType;
 pub use dtype::DType;
-pub use weight_files::{RawTensor, WeightFiles};
+pub use pytorch::PytorchFile;
+pub use safetensors_file::SafetensorsFile;
+pub use weight_file::{RawTensor, TensorInfo, WeightFile};
+pub use weight_files::WeightFiles;

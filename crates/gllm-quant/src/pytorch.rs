@@ -11,14 +11,14 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use gllm_core::{LoadError, LoadProblem, Result};
 
-use crate::mapped;
-use crate::weight_files::RawTensor;
+use crate::{RawTensor, TensorInfo, mapped};
 
 mod archive;
 mod globals;
@@ -45,7 +45,7 @@ fn unsupported(what: &str, found: impl Into<String>, supported: &str) -> LoadPro
 }
 
 /// A mapped PyTorch checkpoint.
-pub(crate) struct PytorchFile {
+pub struct PytorchFile {
     path: PathBuf,
     bytes: Bytes,
     tensors: BTreeMap<String, Layout>,
@@ -66,13 +66,19 @@ impl PytorchFile {
     }
 
     /// Where the file is.
-    pub(crate) fn path(&self) -> &Path {
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// The tensors' names, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
         self.tensors.keys().cloned().collect()
+    }
+
+    pub(crate) fn describe(&self, name: &str) -> Option<TensorInfo> {
+        let layout = self.tensors.get(name)?;
+        Some(TensorInfo { shape: layout.shape().to_vec(), dtype: layout.dtype().into(), bytes: layout.bytes() })
     }
 
     /// The tensor called `name`.
@@ -83,6 +89,13 @@ impl PytorchFile {
             Cow::Owned(copy) => Bytes::from(copy),
         };
         Some(RawTensor { shape: layout.shape().to_vec(), dtype: layout.dtype().into(), bytes })
+    }
+}
+
+// Derived, it would print the file's content.
+impl fmt::Debug for PytorchFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PytorchFile").field("path", &self.path).finish_non_exhaustive()
     }
 }
 

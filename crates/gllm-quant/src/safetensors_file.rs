@@ -4,6 +4,8 @@
 //! header's length (at most 100 MB and within the file), that tensors neither overlap nor leave gaps,
 //! that each length is its shape times its element size, and that the last one ends where the file does.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -11,11 +13,10 @@ use gllm_core::{LoadError, LoadProblem, Result};
 use safetensors::SafeTensors;
 use safetensors::tensor::Metadata;
 
-use crate::mapped;
-use crate::weight_files::RawTensor;
+use crate::{RawTensor, TensorInfo, mapped};
 
 /// A mapped safetensors file.
-pub(crate) struct SafetensorsFile {
+pub struct SafetensorsFile {
     path: PathBuf,
     header: Metadata,
     /// Everything behind the header.
@@ -45,8 +46,16 @@ impl SafetensorsFile {
     }
 
     /// Where the file is.
-    pub(crate) fn path(&self) -> &Path {
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The texts that the file has beside its tensors, `__metadata__`, sorted.
+    #[must_use]
+    pub fn metadata(&self) -> BTreeMap<&str, &str> {
+        let texts = self.header.metadata().iter().flatten();
+        texts.map(|(key, text)| (key.as_str(), text.as_str())).collect()
     }
 
     /// The tensors' names, in file order.
@@ -54,10 +63,23 @@ impl SafetensorsFile {
         self.header.offset_keys()
     }
 
+    pub(crate) fn describe(&self, name: &str) -> Option<TensorInfo> {
+        let info = self.header.info(name)?;
+        let (start, end) = info.data_offsets;
+        Some(TensorInfo { shape: info.shape.clone(), dtype: info.dtype.into(), bytes: end - start })
+    }
+
     /// The tensor called `name`.
     pub(crate) fn get(&self, name: &str) -> Option<RawTensor> {
         let info = self.header.info(name)?;
         let (start, end) = info.data_offsets;
         Some(RawTensor { shape: info.shape.clone(), dtype: info.dtype.into(), bytes: self.data.slice(start..end) })
+    }
+}
+
+// Derived, it would print the file's content.
+impl fmt::Debug for SafetensorsFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SafetensorsFile").field("path", &self.path).finish_non_exhaustive()
     }
 }

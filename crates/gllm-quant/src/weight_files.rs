@@ -4,14 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
-use bytes::Bytes;
 use gllm_core::{Error, LoadError, LoadProblem, Result};
 use serde::Deserialize;
 
-use crate::gguf::{self, GgufFile, Metadata};
-use crate::pytorch::PytorchFile;
-use crate::safetensors_file::SafetensorsFile;
-use crate::{DType, mapped};
+use crate::gguf::{self, Metadata};
+use crate::{RawTensor, WeightFile};
 
 /// What a folder may hold, the first that is there being taken: the file of all tensors, the index of its
 /// shards, and how their files are opened. Safetensors come first: where a model has both, the other one is
@@ -23,80 +20,12 @@ const FORMATS: [(&str, &str, OpenFile); 2] = [
 
 type OpenFile = fn(&Path) -> Result<WeightFile>;
 
-/// A tensor as it lies in its file.
-#[derive(Clone, Debug)]
-pub struct RawTensor {
-    /// Outermost dimension first.
-    pub shape: Vec<usize>,
-    /// Element type.
-    pub dtype: DType,
-    /// The elements, row-major, little-endian: a slice of the file's mapping, at any alignment; a copy
-    /// only of a tensor that a PyTorch checkpoint doesn't store in this order, or a GGUF file not little-endian.
-    pub bytes: Bytes,
-}
-
 /// The weight files of a model, mapped, and an index over their tensors.
 pub struct WeightFiles {
     folder: PathBuf,
     files: Vec<WeightFile>,
     /// Tensor name → place in `files`.
     tensors: BTreeMap<String, usize>,
-}
-
-/// A mapped file of a format.
-enum WeightFile {
-    Safetensors(SafetensorsFile),
-    Pytorch(PytorchFile),
-    Gguf(GgufFile),
-}
-
-impl WeightFile {
-    fn open_safetensors(path: &Path) -> Result<Self> {
-        SafetensorsFile::open(path).map(Self::Safetensors)
-    }
-
-    fn open_pytorch(path: &Path) -> Result<Self> {
-        PytorchFile::open(path).map(Self::Pytorch)
-    }
-
-    /// Opens the file by what it contains.
-    fn open(path: &Path) -> Result<Self> {
-        let bytes = mapped::map(path)?;
-        if gguf::is_gguf(&bytes) {
-            return GgufFile::from_bytes(path, bytes).map(Self::Gguf);
-        }
-        // Behind the 8 bytes of its length, a safetensors header starts with a brace. There, an archive has
-        // the method of its first entry, and a pickle a part of PyTorch's magic number.
-        if bytes.get(8) == Some(&b'{') {
-            SafetensorsFile::from_bytes(path, &bytes).map(Self::Safetensors)
-        } else {
-            PytorchFile::from_bytes(path, bytes).map(Self::Pytorch)
-        }
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Self::Safetensors(file) => file.path(),
-            Self::Pytorch(file) => file.path(),
-            Self::Gguf(file) => file.path(),
-        }
-    }
-
-    fn names(&self) -> Vec<String> {
-        match self {
-            Self::Safetensors(file) => file.names(),
-            Self::Pytorch(file) => file.names(),
-            Self::Gguf(file) => file.names().map(str::to_owned).collect(),
-        }
-    }
-
-    fn get(&self, name: &str) -> Option<RawTensor> {
-        match self {
-            Self::Safetensors(file) => file.get(name),
-            Self::Pytorch(file) => file.get(name),
-            Self::Gguf(file) => file.get(name),
-        }
-    }
 }
 
 /// `model.safetensors.index.json` or `pytorch_model.bin.index.json`.
@@ -218,6 +147,12 @@ impl WeightFiles {
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The files, in the order of their shards.
+    #[must_use]
+    pub fn files(&self) -> &[WeightFile] {
+        &self.files
     }
 
     /// What a GGUF file, or the first of several, says of the model; `None` of other formats.

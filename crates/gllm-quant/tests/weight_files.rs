@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use gllm_core::{Error, LoadProblem};
-use gllm_quant::{DType, WeightFiles};
+use gllm_quant::{DType, WeightFile, WeightFiles};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
@@ -46,6 +46,22 @@ fn a_single_file_gives_its_tensors() {
     assert_eq!((tensor.shape, tensor.dtype), (vec![1, 1], DType::F32));
     assert_eq!(DType::F32.to_f32(&tensor.bytes), Some(vec![-3.0]));
     assert!(files.get("c").is_none());
+}
+
+#[test]
+fn texts_beside_the_tensors_are_kept() {
+    let dir = folder();
+    raw_in(
+        dir.path(),
+        r#"{"__metadata__":{"format":"pt","b":"c"},"a":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}"#,
+        4,
+    );
+    let files = WeightFiles::open(dir.path()).expect("valid");
+    let [WeightFile::Safetensors(file)] = files.files() else { panic!("another format") };
+    assert_eq!(file.metadata().into_iter().collect::<Vec<_>>(), [("b", "c"), ("format", "pt")]);
+    assert!(files.metadata().is_none(), "it isn't GGUF");
+    let info = files.files()[0].describe("a").expect("there");
+    assert_eq!((info.shape, info.dtype, info.bytes), (vec![2], DType::F16, 4));
 }
 
 #[test]
@@ -129,11 +145,15 @@ fn bytes_behind_the_last_tensor_are_an_error() {
 /// A file of `header` and `data` bytes of zeros.
 fn raw(header: &str, data: usize) -> tempfile::TempDir {
     let dir = folder();
+    raw_in(dir.path(), header, data);
+    dir
+}
+
+fn raw_in(folder: &Path, header: &str, data: usize) {
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend_from_slice(header.as_bytes());
     bytes.resize(bytes.len() + data, 0);
-    fs::write(dir.path().join("model.safetensors"), bytes).expect("writable");
-    dir
+    fs::write(folder.join("model.safetensors"), bytes).expect("writable");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod embed;
 mod errors;
 mod harness;
+mod inspect;
 mod models;
 mod rerank;
 mod resume;

@@ -14,7 +14,18 @@ use crate::{BlockType, DType};
 
 /// The least that the description of a tensor takes: the name's length, one dimension and their number, type, offset.
 pub(super) const MIN_INFO_BYTES: usize = 32;
-const MAX_DIMENSIONS: u32 = 4;
+const MAX_DIMENSIONS: usize = 4;
+/// Types without blocks, with their numbers in a file.
+const DENSE_TYPES: [(u32, DType); 8] = [
+    (0, DType::F32),
+    (1, DType::F16),
+    (30, DType::BF16),
+    (28, DType::Other(Dtype::F64)),
+    (24, DType::Other(Dtype::I8)),
+    (25, DType::Other(Dtype::I16)),
+    (26, DType::Other(Dtype::I32)),
+    (27, DType::Other(Dtype::I64)),
+];
 /// Names of types that are known and not read.
 const OTHER_TYPES: [(u32, &str); 4] = [(4, "Q4_2"), (5, "Q4_3"), (40, "NVFP4"), (41, "Q1_0")];
 
@@ -55,27 +66,23 @@ impl Tensor {
     /// Reads what follows the name of a tensor.
     fn read(cursor: &mut Cursor<'_>, name: &str, alignment: usize) -> Outcome<Self> {
         let what = format_args!("the description of tensor `{name}`");
-        let n_dims = cursor.u32(what)?;
-        if n_dims == 0 || n_dims > MAX_DIMENSIONS {
+        let n_dims = cursor.u32(what)? as usize;
+        if n_dims > MAX_DIMENSIONS {
             return Err(corrupt(format!("tensor `{name}` has {n_dims} dimensions, expected 1 to {MAX_DIMENSIONS}")));
         }
-        let mut dims = [1_u64; MAX_DIMENSIONS as usize];
-        let dims = &mut dims[..n_dims as usize];
-        for dim in dims.iter_mut() {
-            *dim = cursor.u64(what)?;
+        let mut shape = cursor.reserve(n_dims)?;
+        for _ in 0..n_dims {
+            let dim = cursor.u64(what)?;
+            shape.push(usize::try_from(dim).map_err(|_| corrupt(format!("tensor `{name}` has dimension {dim}")))?);
         }
         // A file has the innermost dimension first.
-        dims.reverse();
-        let mut shape = cursor.reserve(dims.len())?;
-        for dim in dims.iter() {
-            shape.push(usize::try_from(*dim).map_err(|_| corrupt(format!("tensor `{name}` has shape {dims:?}")))?);
-        }
+        shape.reverse();
         let dtype = read_dtype(cursor.u32(what)?, name)?;
         if let (DType::Block(of), true) = (dtype, cursor.is_big_endian()) {
             let supported = "blocks in little-endian files; in big-endian ones, floats and integers";
             return Err(unsupported(format!("big-endian tensor `{name}` of type"), of.to_string(), supported));
         }
-        let bytes = tensor_bytes(name, &shape, dtype)?;
+        let bytes = tensor_bytes(&shape, dtype).map_err(|reason| corrupt(format!("tensor `{name}` {reason}")))?;
         let offset = cursor.u64(what)?;
         if !offset.is_multiple_of(alignment as u64) {
             return Err(corrupt(format!("tensor `{name}` is at offset {offset}, no multiple of {alignment}")));
@@ -128,28 +135,30 @@ fn dont_overlap(cursor: &mut Cursor<'_>, tensors: &Named<Tensor>) -> Outcome<()>
 }
 
 fn read_dtype(number: u32, name: &str) -> Outcome<DType> {
-    Ok(match number {
-        0 => DType::F32,
-        1 => DType::F16,
-        24 => DType::Other(Dtype::I8),
-        25 => DType::Other(Dtype::I16),
-        26 => DType::Other(Dtype::I32),
-        27 => DType::Other(Dtype::I64),
-        28 => DType::Other(Dtype::F64),
-        30 => DType::BF16,
-        _ => match BlockType::from_ggml(number) {
-            Some(of) => DType::Block(of),
-            None => return Err(unknown_type(number, name)),
-        },
-    })
+    let dense = DENSE_TYPES.iter().find(|(dense, _)| *dense == number).map(|(_, dtype)| *dtype);
+    let dtype = dense.or_else(|| BlockType::from_ggml(number).map(DType::Block));
+    dtype.ok_or_else(|| unknown_type(number, name))
+}
+
+/// The number of a type in files, if it has one.
+pub(super) fn type_number(dtype: DType) -> Option<u32> {
+    match dtype {
+        DType::Block(of) => Some(of.ggml()),
+        dense => DENSE_TYPES.iter().find(|(_, dtype)| *dtype == dense).map(|(number, _)| *number),
+    }
 }
 
 fn unknown_type(number: u32, name: &str) -> super::LoadProblem {
     let known = OTHER_TYPES.iter().find(|(other, _)| *other == number).map(|(_, known)| format!(" ({known})"));
     let found = format!("{number}{}", known.unwrap_or_default());
-    let blocks: Vec<_> = BlockType::ALL.iter().map(ToString::to_string).collect();
-    let supported = format!("F32, F16, BF16, F64, I8, I16, I32, I64, {}", blocks.join(", "));
-    unsupported(format!("tensor `{name}` of type"), found, &supported)
+    unsupported(format!("tensor `{name}` of type"), found, &type_names())
+}
+
+/// Every type that tensors may have.
+pub(super) fn type_names() -> String {
+    let dense = DENSE_TYPES.iter().map(|(_, dtype)| *dtype);
+    let names: Vec<_> = dense.chain(BlockType::ALL.map(DType::Block)).map(|dtype| dtype.to_string()).collect();
+    names.join(", ")
 }
 
 /// Bytes of an element of a dense type; of block types there is no such thing.
@@ -162,22 +171,23 @@ fn element_bytes(dtype: DType) -> usize {
     }
 }
 
-/// Bytes of the tensor, whose shape is not empty.
-fn tensor_bytes(name: &str, shape: &[usize], dtype: DType) -> Outcome<usize> {
+/// Bytes of a tensor, or what is wrong with its shape.
+pub(super) fn tensor_bytes(shape: &[usize], dtype: DType) -> Result<usize, String> {
     let (block_len, block_bytes) = match dtype {
         DType::Block(of) => (of.block_len(), of.block_bytes()),
         dense => (1, element_bytes(dense)),
     };
-    let row = shape.last().copied().unwrap_or_default();
+    let Some(row) = shape.last().filter(|_| shape.len() <= MAX_DIMENSIONS) else {
+        return Err(format!("has {} dimensions, expected 1 to {MAX_DIMENSIONS}", shape.len()));
+    };
     if shape.contains(&0) {
-        return Err(corrupt(format!("tensor `{name}` has shape {shape:?}: nothing is in it")));
+        return Err(format!("has shape {shape:?}: nothing is in it"));
     }
     if !row.is_multiple_of(block_len) {
-        return Err(corrupt(format!("tensor `{name}` has rows of {row} elements, no whole blocks of {dtype}")));
+        return Err(format!("has rows of {row} elements, no whole blocks of {dtype}"));
     }
     let elements = shape.iter().try_fold(1_usize, |product, dim| product.checked_mul(*dim));
     let bytes = elements.and_then(|elements| (elements / block_len).checked_mul(block_bytes));
-    bytes
-        .filter(|bytes| isize::try_from(*bytes).is_ok())
-        .ok_or_else(|| corrupt(format!("tensor `{name}` has shape {shape:?}: more than any file holds")))
+    let bytes = bytes.filter(|bytes| isize::try_from(*bytes).is_ok());
+    bytes.ok_or_else(|| format!("has shape {shape:?}: more than any file holds"))
 }

@@ -4,6 +4,8 @@
 
 use std::fmt::{self, Arguments};
 
+use serde::Serialize;
+
 use super::cursor::Cursor;
 use super::{Outcome, corrupt, unsupported};
 
@@ -12,11 +14,16 @@ pub(super) const MIN_ENTRY_BYTES: usize = 13;
 /// What an array of strings takes at least for each: its length.
 const MIN_STRING_BYTES: usize = 8;
 
-/// The number by which a file calls an array.
+/// The types in the order of their numbers in a file.
+const TYPES: [&str; 13] = [
+    "UINT8", "INT8", "UINT16", "INT16", "UINT32", "INT32", "FLOAT32", "BOOL", "STRING", "ARRAY", "UINT64", "INT64",
+    "FLOAT64",
+];
 const ARRAY: u32 = 9;
 
-/// A value.
-#[derive(Clone, Debug, PartialEq)]
+/// A value. Serialised, it is itself, without its type.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Value {
     U8(u8),
@@ -34,8 +41,9 @@ pub enum Value {
     F64(f64),
 }
 
-/// Values of one type.
-#[derive(Clone, Debug, PartialEq)]
+/// Values of one type. Serialised, they are a list.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Array {
     U8(Vec<u8>),
@@ -77,19 +85,47 @@ impl Value {
     /// Its type, as GGUF calls it; of an array, its elements' type.
     #[must_use]
     pub fn type_name(&self) -> &'static str {
+        TYPES[self.type_number() as usize]
+    }
+
+    /// The number of its type in a file; of an array, of its elements' type.
+    fn type_number(&self) -> u32 {
         match self {
-            Self::U8(_) | Self::Array(Array::U8(_)) => "UINT8",
-            Self::I8(_) | Self::Array(Array::I8(_)) => "INT8",
-            Self::U16(_) | Self::Array(Array::U16(_)) => "UINT16",
-            Self::I16(_) | Self::Array(Array::I16(_)) => "INT16",
-            Self::U32(_) | Self::Array(Array::U32(_)) => "UINT32",
-            Self::I32(_) | Self::Array(Array::I32(_)) => "INT32",
-            Self::F32(_) | Self::Array(Array::F32(_)) => "FLOAT32",
-            Self::Bool(_) | Self::Array(Array::Bool(_)) => "BOOL",
-            Self::String(_) | Self::Array(Array::String(_)) => "STRING",
-            Self::U64(_) | Self::Array(Array::U64(_)) => "UINT64",
-            Self::I64(_) | Self::Array(Array::I64(_)) => "INT64",
-            Self::F64(_) | Self::Array(Array::F64(_)) => "FLOAT64",
+            Self::U8(_) | Self::Array(Array::U8(_)) => 0,
+            Self::I8(_) | Self::Array(Array::I8(_)) => 1,
+            Self::U16(_) | Self::Array(Array::U16(_)) => 2,
+            Self::I16(_) | Self::Array(Array::I16(_)) => 3,
+            Self::U32(_) | Self::Array(Array::U32(_)) => 4,
+            Self::I32(_) | Self::Array(Array::I32(_)) => 5,
+            Self::F32(_) | Self::Array(Array::F32(_)) => 6,
+            Self::Bool(_) | Self::Array(Array::Bool(_)) => 7,
+            Self::String(_) | Self::Array(Array::String(_)) => 8,
+            Self::U64(_) | Self::Array(Array::U64(_)) => 10,
+            Self::I64(_) | Self::Array(Array::I64(_)) => 11,
+            Self::F64(_) | Self::Array(Array::F64(_)) => 12,
+        }
+    }
+
+    /// Writes the value as it lies in a little-endian file, its type first.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        if let Self::Array(_) = self {
+            out.extend(ARRAY.to_le_bytes());
+        }
+        out.extend(self.type_number().to_le_bytes());
+        match self {
+            Self::U8(value) => out.extend(value.to_le_bytes()),
+            Self::I8(value) => out.extend(value.to_le_bytes()),
+            Self::U16(value) => out.extend(value.to_le_bytes()),
+            Self::I16(value) => out.extend(value.to_le_bytes()),
+            Self::U32(value) => out.extend(value.to_le_bytes()),
+            Self::I32(value) => out.extend(value.to_le_bytes()),
+            Self::F32(value) => out.extend(value.to_le_bytes()),
+            Self::Bool(value) => out.push((*value).into()),
+            Self::String(value) => write_string(value, out),
+            Self::Array(array) => array.write(out),
+            Self::U64(value) => out.extend(value.to_le_bytes()),
+            Self::I64(value) => out.extend(value.to_le_bytes()),
+            Self::F64(value) => out.extend(value.to_le_bytes()),
         }
     }
 
@@ -146,6 +182,24 @@ impl Array {
         })
     }
 
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend((self.len() as u64).to_le_bytes());
+        match self {
+            Self::U8(values) => out.extend(values),
+            Self::I8(values) => out.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+            Self::U16(values) => out.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+            Self::I16(values) => out.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+            Self::U32(values) => out.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+            Self::I32(values) => out.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+            Self::F32(values) => out.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+            Self::Bool(values) => out.extend(values.iter().map(|value| u8::from(*value))),
+            Self::String(values) => values.iter().for_each(|value| write_string(value, out)),
+            Self::U64(values) => out.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+            Self::I64(values) => out.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+            Self::F64(values) => out.extend(values.iter().flat_map(|value| value.to_le_bytes())),
+        }
+    }
+
     /// How many values there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -170,6 +224,12 @@ impl Array {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// Writes the length of `text`, and then `text`.
+pub(super) fn write_string(text: &str, out: &mut Vec<u8>) {
+    out.extend((text.len() as u64).to_le_bytes());
+    out.extend(text.as_bytes());
 }
 
 fn unknown(what: Arguments<'_>, number: u32) -> super::LoadProblem {

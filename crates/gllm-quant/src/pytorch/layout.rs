@@ -80,9 +80,14 @@ impl Layout {
         &self.shape
     }
 
+    /// Bytes of the tensor.
+    pub(super) fn bytes(&self) -> usize {
+        self.shape.iter().product::<usize>() * element_size(self.dtype)
+    }
+
     /// Bytes of the tensor if they have to be copied, or 0.
     pub(super) fn copied_bytes(&self) -> usize {
-        self.strides.as_ref().map_or(0, |_| self.shape.iter().product::<usize>() * element_size(self.dtype))
+        self.strides.as_ref().map_or(0, |_| self.bytes())
     }
 
     /// The elements, row-major: where they are in `file`, or copied into order.

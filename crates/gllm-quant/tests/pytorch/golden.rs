@@ -54,6 +54,8 @@ fn every_tensor_is_as_torch_has_it() {
             assert_eq!((&found.shape, found.dtype.to_string()), (&expected.shape, expected.dtype.clone()), "{name}");
             assert_eq!(*found.bytes, from_hex(&expected.bytes), "{file}: {name}");
             assert_eq!(found.dtype.to_f32(&found.bytes), expected.values, "{file}: {name}");
+            let info = files.files()[0].describe(name).expect("it was listed");
+            assert_eq!((info.shape, info.dtype, info.bytes), (found.shape, found.dtype, found.bytes.len()), "{name}");
         }
     }
 }
