@@ -221,3 +221,11 @@ pub(crate) const GGUF_GATED: Names = Names { up: Up::Apart { gate: "ffn_gate", v
 pub(crate) const GGUF_PACKED_GATE: Names = Names { up: Up::Packed { name: "ffn_up", gate_first: true }, ..GGUF_BERT };
 
 pub(crate) const GGUF_NOMIC_BERT: Names = Names { qkv: Qkv::Packed("attn_qkv"), ..GGUF_GATED };
+
+pub(crate) const GGUF_MODERNBERT: Names = Names {
+    qkv: Qkv::Packed("attn_qkv"),
+    attention_norm: "attn_norm",
+    feed_forward_norm: "ffn_norm",
+    classifier: ClassifierNames { dense: "cls", norm: Some("cls.norm"), output: "cls.output" },
+    ..GGUF_PACKED_GATE
+};

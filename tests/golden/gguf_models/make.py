@@ -100,6 +100,9 @@ def write_families():
         "distilbert/reranker": "default",
         "nomic_bert/embedding": "default",
         "jina_bert/embedding": "default",
+        "modernbert/mean": "modern-bert",
+        "modernbert/reranker-cls": "modern-bert",
+        "modernbert/reranker-mean": "modern-bert",
     }.items():
         with tempfile.TemporaryDirectory() as folder:
             model = Path(folder) / "model"

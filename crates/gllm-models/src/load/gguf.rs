@@ -13,8 +13,8 @@ use gllm_quant::gguf::Metadata;
 
 use super::{Family, Task};
 use crate::config::{
-    AttentionPositions, Biases, ClassifierConfig, LearnedPositions, NormOrder, RotaryConfig, RotaryScaling, TokenTypes,
-    bad_field, unsupported,
+    AttentionPositions, Biases, ClassifierConfig, LearnedPositions, LocalAttention, NormOrder, RotaryConfig,
+    RotaryScaling, TokenTypes, activation, bad_field, unsupported,
 };
 use crate::names;
 use crate::{Activation, EncoderConfig, PoolingMode};
@@ -43,8 +43,9 @@ pub(super) fn read(files: &WeightFiles, metadata: &Metadata) -> Result<Family> {
             let names = if files.contains(GATE) { &names::GGUF_GATED } else { &names::GGUF_PACKED_GATE };
             ("jina_bert", names, file.jina_bert()?)
         }
+        "modern-bert" => ("modernbert", &names::GGUF_MODERNBERT, file.modernbert()?),
         other => {
-            let supported = "bert (RoBERTa and XLM-RoBERTa among them), nomic-bert, jina-bert-v2";
+            let supported = "bert (RoBERTa and XLM-RoBERTa among them), nomic-bert, jina-bert-v2, modern-bert";
             return Err(file.error(unsupported(ARCHITECTURE, other, supported)).into());
         }
     };
@@ -115,6 +116,44 @@ impl File<'_> {
         })
     }
 
+    fn modernbert(&self) -> Result<EncoderConfig> {
+        let rotary = |name| -> Result<RotaryConfig> {
+            let theta = self.metadata.require_f32(&self.key(name))?.into();
+            Ok(RotaryConfig { theta, scaling: RotaryScaling::None })
+        };
+        let (window, every) = (self.size("attention.sliding_window")?, self.size("attention.sliding_window_pattern")?);
+        let (global, local) = (rotary("rope.freq_base")?, rotary("rope.freq_base_swa")?);
+        let hidden_act = self.key("hidden_activation");
+        let activation = match self.metadata.string(&hidden_act)? {
+            Some(name) => activation(&hidden_act, name).map_err(|problem| self.error(problem))?,
+            None => Activation::Gelu,
+        };
+        let pooling = self.key("classifier.pooling_type");
+        let pooling = match self.metadata.u32(&pooling)? {
+            None | Some(1) => PoolingMode::Mean,
+            Some(2) => PoolingMode::Cls,
+            Some(other) => {
+                return Err(self
+                    .error(unsupported(&pooling, other.to_string(), "1 (mean), 2 (the first token)"))
+                    .into());
+            }
+        };
+        let bias = self.files.contains("cls.bias");
+        let config = self.encoder()?;
+        // Few enough to make a list of: a file has tensors for each.
+        let n_blocks = config.num_hidden_layers.min(self.files.names().count());
+        let layers = (0..n_blocks).map(|layer| !layer.is_multiple_of(every)).collect();
+        Ok(EncoderConfig {
+            activation,
+            attention_positions: AttentionPositions::Rotary(global),
+            local_attention: Some(LocalAttention { reach: window / 2, rotary: local, layers }),
+            norm_order: NormOrder::Pre,
+            biases: Biases { norm: false, qkv: false, attention_output: false, up: false, down: false },
+            classifier: ClassifierConfig { pooling, activation: Activation::Gelu, bias },
+            ..config
+        })
+    }
+
     /// What all have in common, without positions.
     fn encoder(&self) -> Result<EncoderConfig> {
         let causal = self.key("attention.causal");
@@ -149,10 +188,18 @@ impl File<'_> {
             attention_positions: AttentionPositions::None,
             local_attention: None,
             norm_order: NormOrder::Post,
-            layer_norm_eps: self.metadata.require_f32(&self.key("attention.layer_norm_epsilon"))?.into(),
+            layer_norm_eps: self.layer_norm_eps()?,
             biases: Biases::ALL,
             classifier: ClassifierConfig { activation: head, ..ClassifierConfig::BERT },
         })
+    }
+
+    /// ModernBERT's is under the other key where its `config.json` spells it `norm_eps`.
+    fn layer_norm_eps(&self) -> Result<f64> {
+        let other = self.metadata.f32(&self.key("attention.layer_norm_rms_epsilon"))?;
+        let key = self.key("attention.layer_norm_epsilon");
+        let eps = self.metadata.f32(&key)?.or(other);
+        eps.map(f64::from).ok_or_else(|| self.error(bad_field(&key, "a FLOAT32", "no such key")).into())
     }
 
     /// A number that must be there, and more than nothing.

@@ -76,6 +76,7 @@ impl<'a> Vocabulary<'a> {
         let model = metadata.require_string(MODEL)?;
         let tokens = metadata.require_strings(TOKENS)?.iter().map(String::as_str).collect();
         let mut vocabulary = Self { metadata, model, tokens, kinds: Vec::new(), special: Special::default() };
+        vocabulary.check_count()?;
         vocabulary.kinds = vocabulary.read_kinds()?;
         vocabulary.special = Special {
             bos: vocabulary.id(BOS_ID)?,
@@ -90,7 +91,7 @@ impl<'a> Vocabulary<'a> {
             vocabulary.tokens[mask as usize] = MASK;
             vocabulary.kinds[mask as usize] = Kind::Control;
         }
-        vocabulary.check_tokens()?;
+        vocabulary.check_texts()?;
         Ok(vocabulary)
     }
 
@@ -167,12 +168,16 @@ impl<'a> Vocabulary<'a> {
         self.error(LoadProblem::Corrupt { format: "tokenizer".into(), reason: reason.to_string() })
     }
 
-    fn check_tokens(&self) -> Result<()> {
-        let n_tokens = self.tokens.len();
-        if n_tokens == 0 || u32::try_from(n_tokens).is_err() {
-            return Err(self.error(bad_field(TOKENS, "1 to 4294967295 tokens", n_tokens)));
+    fn check_count(&self) -> Result<()> {
+        match self.tokens.len() {
+            0 => Err(self.error(bad_field(TOKENS, "at least 1 token", 0))),
+            n_tokens if u32::try_from(n_tokens).is_ok() => Ok(()),
+            n_tokens => Err(self.error(bad_field(TOKENS, format!("at most {} tokens", u32::MAX), n_tokens))),
         }
-        let mut places = HashMap::with_capacity(n_tokens);
+    }
+
+    fn check_texts(&self) -> Result<()> {
+        let mut places = HashMap::with_capacity(self.tokens.len());
         for (id, text) in self.tokens.iter().enumerate() {
             if let Some(other) = places.insert(text, id) {
                 let found = format!("{text:?} as {other} and as {id}");
