@@ -209,54 +209,65 @@ fn types(file: &mut Gguf) -> &mut Vec<i32> {
     }
 }
 
+fn set_merge(file: &mut Gguf, merge: &str) {
+    file.strings(MERGES)[3] = merge.into();
+}
+
+fn set_charsmap(file: &mut Gguf, bytes: &[u8]) {
+    file.set("tokenizer.ggml.precompiled_charsmap", Value::Array(Array::U8(bytes.into())));
+}
+
+fn set_id(file: &mut Gguf, role: &str, id: u32) {
+    file.set(&format!("tokenizer.ggml.{role}_token_id"), Value::U32(id));
+}
+
+fn remove_id(file: &mut Gguf, role: &str) {
+    file.remove(&format!("tokenizer.ggml.{role}_token_id"));
+}
+
+fn set_name(file: &mut Gguf, key: &str, name: &str) {
+    file.set(&format!("tokenizer.ggml.{key}"), Value::String(name.into()));
+}
+
 #[test]
 fn malformed_vocabularies_are_refused() {
-    let merge = |file: &mut Gguf, merge: &str| file.strings(MERGES)[3] = merge.into();
-    let charsmap = |file: &mut Gguf, bytes: &[u8]| {
-        file.set("tokenizer.ggml.precompiled_charsmap", Value::Array(Array::U8(bytes.into())));
-    };
-    let id = |file: &mut Gguf, role: &str, id| file.set(&format!("tokenizer.ggml.{role}_token_id"), Value::U32(id));
-    let cases: [(&str, Box<dyn FnOnce(&mut Gguf)>, &str, &str); 28] = [
-        ("gpt-2", Box::new(|file| file.remove("tokenizer.ggml.model")), "tokenizer.ggml.model", "no such key"),
-        ("gpt-2", Box::new(|file| file.remove(TOKENS)), TOKENS, "no such key"),
-        ("gpt-2", Box::new(|file| file.strings(TOKENS).clear()), TOKENS, "found 0"),
-        ("gpt-2", Box::new(|file| file.strings(TOKENS)[7] = "a".into()), TOKENS, "as 7"),
-        ("gpt-2", Box::new(|file| file.set("tokenizer.ggml.model", Value::String("rwkv".into()))), "model", "`rwkv`"),
-        ("gpt-2", Box::new(|file| file.set("tokenizer.ggml.pre", Value::String("tekken".into()))), "pre", "`tekken`"),
-        ("gpt-2", Box::new(|file| file.set("tokenizer.ggml.pre", Value::U32(1))), "tokenizer.ggml.pre", "UINT32"),
-        ("gpt-2", Box::new(move |file| id(file, "bos", 961)), "bos_token_id", "found 961"),
-        ("gpt-2", Box::new(move |file| id(file, "padding", u32::MAX)), "padding_token_id", "found 4294967295"),
-        ("gpt-2", Box::new(|file| file.remove(MERGES)), MERGES, "no such key"),
-        ("gpt-2", Box::new(move |file| merge(file, "ab")), "merges[3]", "\"ab\""),
-        ("gpt-2", Box::new(move |file| merge(file, "a b c")), "merges[3]", "\"a b c\""),
-        ("gpt-2", Box::new(move |file| merge(file, " a")), "merges[3]", "\" a\""),
-        ("gpt-2", Box::new(move |file| merge(file, "a ")), "merges[3]", "\"a \""),
-        ("gpt-2", Box::new(move |file| merge(file, "a nothing")), "merges[3]", "\"a nothing\""),
-        ("gpt-2", Box::new(move |file| merge(file, "q z")), "merges[3]", "become"),
-        ("gpt-2", Box::new(|file| types(file).truncate(5)), TYPES, "found 5"),
-        ("gpt-2", Box::new(|file| types(file)[5] = 9), TYPES, "`9`"),
-        ("llama-bpe", Box::new(|file| file.remove("tokenizer.ggml.bos_token_id")), "bos_token_id", "no such key"),
-        ("sentence_piece", Box::new(|file| file.remove(SCORES)), SCORES, "no such key"),
-        ("sentence_piece", Box::new(|file| scores(file).truncate(9)), SCORES, "found 9"),
-        ("sentence_piece", Box::new(|file| scores(file)[9] = f32::NAN), SCORES, "of token 9"),
-        (
-            "sentence_piece",
-            Box::new(|file| file.remove("tokenizer.ggml.unknown_token_id")),
-            "unknown_token_id",
-            "no such",
-        ),
-        ("unigram", Box::new(|file| scores(file).push(0.0)), SCORES, "found 959"),
-        ("unigram", Box::new(move |file| charsmap(file, &[1, 0])), "precompiled_charsmap", "fewer than 4 bytes"),
-        ("unigram", Box::new(move |file| charsmap(file, &[255; 9])), "precompiled_charsmap", "beyond its end"),
-        ("word_piece", Box::new(|file| file.remove("tokenizer.ggml.unknown_token_id")), "unknown_token_id", "no such"),
-        (
-            "word_piece",
-            Box::new(|file| {
-                file.remove("tokenizer.ggml.bos_token_id");
-            }),
-            "cls_token_id",
-            "no such key",
-        ),
+    let cases: [(Edit, &str, &str); 17] = [
+        (|file| file.remove("tokenizer.ggml.model"), "tokenizer.ggml.model", "no such key"),
+        (|file| file.remove(TOKENS), TOKENS, "no such key"),
+        (|file| file.strings(TOKENS).clear(), TOKENS, "found 0"),
+        (|file| file.strings(TOKENS)[7] = "a".into(), TOKENS, "as 7"),
+        (|file| set_name(file, "model", "rwkv"), "tokenizer.ggml.model", "`rwkv`"),
+        (|file| set_name(file, "pre", "tekken"), "tokenizer.ggml.pre", "`tekken`"),
+        (|file| file.set("tokenizer.ggml.pre", Value::U32(1)), "tokenizer.ggml.pre", "UINT32"),
+        (|file| set_id(file, "bos", 961), "bos_token_id", "found 961"),
+        (|file| set_id(file, "padding", u32::MAX), "padding_token_id", "found 4294967295"),
+        (|file| file.remove(MERGES), MERGES, "no such key"),
+        (|file| set_merge(file, "ab"), "merges[3]", "\"ab\""),
+        (|file| set_merge(file, "a b c"), "merges[3]", "\"a b c\""),
+        (|file| set_merge(file, " a"), "merges[3]", "\" a\""),
+        (|file| set_merge(file, "a nothing"), "merges[3]", "\"a nothing\""),
+        (|file| set_merge(file, "q z"), "merges[3]", "become"),
+        (|file| types(file).truncate(5), TYPES, "found 5"),
+        (|file| types(file)[5] = 9, TYPES, "`9`"),
+    ];
+    for (edit, key, found) in cases {
+        is_about(&refused(&tokenizer("gpt-2"), Tokenizer::load, edit), key, found);
+    }
+}
+
+#[test]
+fn what_a_kind_of_tokenizer_needs_must_be_there() {
+    let cases: [(&str, Edit, &str, &str); 10] = [
+        ("llama-bpe", |file| remove_id(file, "bos"), "bos_token_id", "no such key"),
+        ("word_piece", |file| remove_id(file, "unknown"), "unknown_token_id", "no such key"),
+        ("word_piece", |file| remove_id(file, "bos"), "cls_token_id", "no such key"),
+        ("sentence_piece", |file| remove_id(file, "unknown"), "unknown_token_id", "no such key"),
+        ("sentence_piece", |file| file.remove(SCORES), SCORES, "no such key"),
+        ("sentence_piece", |file| scores(file).truncate(9), SCORES, "found 9"),
+        ("sentence_piece", |file| scores(file)[9] = f32::NAN, SCORES, "of token 9"),
+        ("unigram", |file| scores(file).push(0.0), SCORES, "found 960"),
+        ("unigram", |file| set_charsmap(file, &[1, 0]), "precompiled_charsmap", "fewer than 4 bytes"),
+        ("unigram", |file| set_charsmap(file, &[255; 9]), "precompiled_charsmap", "beyond its end"),
     ];
     for (name, edit, key, found) in cases {
         is_about(&refused(&tokenizer(name), Tokenizer::load, edit), key, found);

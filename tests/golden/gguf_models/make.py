@@ -52,7 +52,8 @@ def convert(model, path, kind, pre="default"):
 def rounded(model, path, arch, layers):
     """Puts the weights of the GGUF file at `path` into the checkpoint in `model`."""
     names = gguf.get_tensor_name_map(arch, layers)
-    found = {tensor.name: gguf.quants.dequantize(tensor.data, tensor.tensor_type) for tensor in gguf.GGUFReader(path).tensors}
+    tensors = gguf.GGUFReader(path).tensors
+    found = {tensor.name: gguf.quants.dequantize(tensor.data, tensor.tensor_type) for tensor in tensors}
     weights = load_file(model / "model.safetensors")
     used = set()
     for name, weight in weights.items():

@@ -183,7 +183,9 @@ impl Tokenizer {
             }
             Ok(tokens)
         };
-        Ok(texts.par_iter().enumerate().map(encode).collect::<std::result::Result<_, _>>()?)
+        // All first: of several errors, it is the first text's that is said, not the one that came first.
+        let encoded: Vec<_> = texts.par_iter().enumerate().map(encode).collect();
+        Ok(encoded.into_iter().collect::<std::result::Result<_, _>>()?)
     }
 
     /// Special tokens that are added to every pair.
@@ -218,7 +220,8 @@ impl Tokenizer {
             }
             Ok(tokens)
         };
-        let tokens = documents.par_iter().enumerate().map(encode).collect::<std::result::Result<_, _>>()?;
+        let encoded: Vec<_> = documents.par_iter().enumerate().map(encode).collect();
+        let tokens = encoded.into_iter().collect::<std::result::Result<_, _>>()?;
         Ok(Pairs { tokens, query_truncated })
     }
 
