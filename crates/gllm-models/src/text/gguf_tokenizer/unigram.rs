@@ -36,8 +36,8 @@ pub(super) fn build(vocabulary: &Vocabulary<'_>) -> Result<Tokenizer> {
             .map_err(|reason| vocabulary.error(bad_field(CHARSMAP, "a table of SentencePiece", reason)))?;
         normalizers.push(table.into());
     }
-    // Converted from tokenizer.json, files have the value of another setting here. They are XLM-RoBERTa's, which removes
-    // spaces always, and has a mask token, which T5 hasn't.
+    // Converted from tokenizer.json, files have the value of another setting here. They are XLM-RoBERTa's, which always
+    // removes spaces, and has a mask token, which T5 hasn't.
     if vocabulary.flag(REMOVE_SPACES, false)? || vocabulary.special().mask.is_some() {
         let runs = Replace::new(ReplacePattern::Regex(" {2,}".into()), SPACE.to_string());
         normalizers.push(Strip::new(false, true).into());
@@ -59,15 +59,13 @@ pub(super) fn build(vocabulary: &Vocabulary<'_>) -> Result<Tokenizer> {
 /// Texts and scores, as they were before the conversion.
 fn pieces(vocabulary: &Vocabulary<'_>) -> Result<Vec<(String, f64)>> {
     let scores = vocabulary.scores()?;
-    let is_used = |(_, _, kind): &(u32, &str, Kind)| *kind != Kind::Unused;
-    let n_pieces = vocabulary.tokens().rfind(is_used).map_or(0, |(id, ..)| id as usize + 1);
-    let lowest = vocabulary.tokens().filter(is_used).map(|(id, ..)| scores[id as usize]).fold(0.0, f32::min);
-    let piece = |(id, text, kind): (u32, &str, Kind)| {
-        // Control tokens are found before: the score that files give a mended one is for nothing.
-        let score = if is_used(&(id, text, kind)) { scores[id as usize] } else { lowest };
-        (text.to_owned(), f64::from(score))
-    };
-    Ok(vocabulary.tokens().take(n_pieces).map(piece).collect())
+    let score = |id: u32| scores[id as usize];
+    let used = || vocabulary.tokens().filter(|(.., kind)| *kind != Kind::Unused).map(|(id, ..)| id);
+    // A mended mask token has the score of those that fill the vocabulary.
+    let lowest = used().filter(|&id| vocabulary.special().mask != Some(id)).map(score).fold(0.0, f32::min);
+    let n_pieces = used().last().map_or(0, |last| last as usize + 1);
+    let pieces = vocabulary.tokens().take(n_pieces);
+    Ok(pieces.map(|(id, text, _)| (text.to_owned(), score(id).max(lowest).into())).collect())
 }
 
 fn charsmap<'a>(vocabulary: &Vocabulary<'a>) -> Result<Option<&'a [u8]>> {
