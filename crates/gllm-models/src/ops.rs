@@ -17,6 +17,8 @@ pub use activation::Activation;
 pub(crate) use activation::activate;
 pub(crate) use add_norm::{add_norm, norm};
 pub(crate) use attention::{AttentionPattern, ScoreBias, attention};
+#[cfg(feature = "cpu")]
+pub(crate) use cpu::{packed_linear, runs_here as has_packed_linear};
 pub(crate) use linear::linear;
 pub(crate) use pooling::{l2_normalize, pool};
 pub(crate) use rotary::{RotaryTables, rotate};

@@ -5,34 +5,55 @@
 //! tensor is either another task's head or a sign that the model was read wrongly.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{AllocationProperty, Bytes, DType as BurnDType, Device, Shape, Tensor, TensorData};
 use gllm_core::{LoadError, LoadProblem, Result};
-use gllm_quant::{DType, RawTensor, WeightFiles};
+use gllm_quant::{BlockType, DType, GroupQuantized, QTensor, QuantizationConfig, RawTensor, WeightFiles};
 
+use crate::config::read_json;
 use crate::layers::EmbeddingTable;
 
 /// A place in the tree of weight names, such as `encoder.layer.0`.
 #[derive(Clone, Debug)]
 pub struct Weights<'a> {
     files: &'a WeightFiles,
+    /// Which linear layers are quantised by groups, and how.
+    quantization: Option<&'a QuantizationConfig>,
     device: &'a Device,
     prefix: String,
-    used: &'a RefCell<BTreeSet<String>>,
+    report: &'a RefCell<Report>,
+}
+
+/// What happened to the tensors.
+#[derive(Debug, Default)]
+struct Report {
+    used: BTreeSet<String>,
+    /// How many of each block type became floats.
+    expanded: BTreeMap<BlockType, usize>,
 }
 
 impl<'a> Weights<'a> {
     /// Reads all of a model through `read`, which gets the root of the names, then logs the tensors that
     /// were not asked for.
     pub fn read<T>(files: &WeightFiles, device: &Device, read: impl FnOnce(&Weights<'_>) -> Result<T>) -> Result<T> {
-        let used = RefCell::default();
-        let model = read(&Weights { files, device, prefix: String::new(), used: &used })?;
-        let used = used.into_inner();
+        let report = RefCell::default();
+        let quantization = quantization(files)?;
+        let quantization = quantization.as_ref();
+        let model = read(&Weights { files, quantization, device, prefix: String::new(), report: &report })?;
+        let Report { used, expanded } = report.into_inner();
         let unused: Vec<&str> = files.names().filter(|name| !used.contains(*name)).collect();
         tracing::debug!(folder = %files.folder().display(), used = used.len(), unused = ?unused, "weights loaded");
+        if !expanded.is_empty() {
+            tracing::info!(tensors = ?expanded, "expanded to f32: this device has no kernels for them as they are");
+        }
         Ok(model)
+    }
+
+    /// Where the tensors go.
+    pub(crate) fn device(&self) -> &Device {
+        self.device
     }
 
     /// The folder of the files.
@@ -58,12 +79,55 @@ impl<'a> Weights<'a> {
     /// [`LoadError`] if it isn't there, has another shape, or isn't of a floating-point type.
     pub fn tensor<const D: usize>(&self, name: &str, shape: [usize; D]) -> Result<Tensor<D>> {
         let (raw, path) = self.raw(name, &shape)?;
+        if let DType::Block(of) = raw.dtype {
+            *self.report.borrow_mut().expanded.entry(of).or_default() += 1;
+        }
         let bytes = match raw.dtype {
             DType::F32 if is_native_f32(&raw.bytes) => Bytes::from_shared(raw.bytes, AllocationProperty::Other),
             dtype => Bytes::from_elems(dtype.to_f32(&raw.bytes).ok_or_else(|| self.not_a_float(name, dtype, path))?),
         };
-        let data = TensorData::from_bytes(bytes, Shape::new(shape), BurnDType::F32);
-        Ok(Tensor::from_data(data, self.device))
+        Ok(self.upload(bytes, shape))
+    }
+
+    /// These floats on the device.
+    pub(crate) fn upload<const D: usize>(&self, floats: Bytes, shape: [usize; D]) -> Tensor<D> {
+        Tensor::from_data(TensorData::from_bytes(floats, Shape::new(shape), BurnDType::F32), self.device)
+    }
+
+    /// The vector called `name`, on the host.
+    ///
+    /// # Errors
+    /// As [`Weights::tensor`].
+    pub(crate) fn values(&self, name: &str, len: usize) -> Result<Vec<f32>> {
+        let (raw, path) = self.raw(name, &[len])?;
+        Ok(raw.dtype.to_f32(&raw.bytes).ok_or_else(|| self.not_a_float(name, raw.dtype, path))?)
+    }
+
+    /// The matrix called `name` as it lies in its file, on the host; `None` if it isn't quantised.
+    ///
+    /// # Errors
+    /// [`LoadError`] if it isn't there, or has another shape.
+    pub(crate) fn quantized(&self, name: &str, rows: usize, columns: usize) -> Result<Option<QTensor>> {
+        let (raw, _) = self.raw(name, &[rows, columns])?;
+        match raw.dtype {
+            DType::Block(of) => QTensor::new(of, [rows, columns], raw.bytes).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The linear layer here, `[outputs, inputs]`, as it lies in its file, on the host; `None` if it isn't quantised by
+    /// groups.
+    ///
+    /// # Errors
+    /// [`LoadError`] if a tensor of it isn't there, or isn't what `config.json` implies.
+    pub(crate) fn quantized_by_groups(&self, outputs: usize, inputs: usize) -> Result<Option<GroupQuantized>> {
+        let Some(config) = self.quantization.filter(|config| config.is_quantized(&self.prefix)) else {
+            return Ok(None);
+        };
+        let below = format!("{}.", self.prefix);
+        let names = self.files.names().filter(|name| name.starts_with(&below)).map(str::to_owned);
+        self.report.borrow_mut().used.extend(names);
+        config.weight(self.files, &self.prefix, [outputs, inputs]).map(Some)
     }
 
     /// The embedding table called `name`, left where it is: on the host, mapped, in the file's type.
@@ -86,7 +150,7 @@ impl<'a> Weights<'a> {
             let problem = LoadProblem::Shape { tensor, expected: shape.to_vec(), found: raw.shape };
             return Err(LoadError::new(path, problem).into());
         }
-        self.used.borrow_mut().insert(tensor);
+        self.report.borrow_mut().used.insert(tensor);
         Ok((raw, path.to_path_buf()))
     }
 
@@ -106,6 +170,13 @@ impl<'a> Weights<'a> {
     fn full_name(&self, name: &str) -> String {
         if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) }
     }
+}
+
+/// What the `config.json` beside the files says of quantised layers; nothing, if there is none.
+fn quantization(files: &WeightFiles) -> Result<Option<QuantizationConfig>> {
+    let path = files.folder().join("config.json");
+    let config = read_json::<serde_json::Value>(&path)?;
+    Ok(config.map(|config| QuantizationConfig::from_json(&path, &config)).transpose()?.flatten())
 }
 
 /// Whether these little-endian elements can be computed with where they are.

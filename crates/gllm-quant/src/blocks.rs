@@ -33,10 +33,15 @@ mod q6_k;
 mod q8_0;
 mod q8_1;
 mod q8_k;
+mod rounding;
+mod search;
 mod tq1_0;
 mod tq2_0;
 
 use bytemuck::Pod;
+use gllm_core::{InvalidConfig, Result};
+use half::f16;
+use rayon::prelude::*;
 
 use crate::BlockType;
 
@@ -68,11 +73,16 @@ pub(crate) use tq2_0::BlockTq2_0;
 
 /// A block of any type.
 pub(crate) trait Block: Pod {
+    /// Makes the block that comes closest to as many values, which are finite, and no larger than half precision's.
+    const QUANTIZE: Option<fn(&[f32]) -> Self> = None;
+
     /// Writes the elements; `out` is as long as a block.
     fn dequantize(&self, out: &mut [f32]);
 }
 
 impl<B: IntegerBlock> Block for B {
+    const QUANTIZE: Option<fn(&[f32]) -> Self> = Some(B::quantize);
+
     fn dequantize(&self, out: &mut [f32]) {
         integer_block::dequantize(self, out);
     }
@@ -121,6 +131,46 @@ pub fn dequantize_into(of: BlockType, bytes: &[u8], out: &mut [f32]) {
             block.dequantize(out);
         }
     });
+}
+
+/// The blocks that come closest to `values`: a row of weights, or several.
+///
+/// ```
+/// use gllm_quant::{BlockType, blocks};
+/// # fn main() -> gllm_core::Result<()> {
+/// let bytes = blocks::quantize(BlockType::Q8_0, &[0.25; 64])?;
+/// assert_eq!(bytes.len(), 2 * BlockType::Q8_0.block_bytes());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// `InvalidConfig` for the types that can't be written, which are `Q8_1` and those of codebooks (`IQ1`, `IQ2`, `IQ3`);
+/// for values that aren't whole blocks, and for a value that is no number or that half precision doesn't reach, beyond
+/// ±65504: scales are of half precision.
+pub fn quantize(of: BlockType, values: &[f32]) -> Result<Vec<u8>> {
+    let length = of.block_len();
+    if !values.len().is_multiple_of(length) {
+        let found = format!("{} values", values.len());
+        return Err(InvalidConfig::new("values", format!("blocks of {length} for {of}"), found).into());
+    }
+    let beyond = |value: &f32| value.is_nan() || value.abs() > f16::MAX.to_f32();
+    if let Some((at, value)) = values.par_iter().enumerate().find_first(|(_, value)| beyond(value)) {
+        let expected = format!("numbers of at most {} in magnitude", f16::MAX);
+        return Err(InvalidConfig::new(format!("values[{at}]"), expected, value.to_string()).into());
+    }
+    let mut bytes = vec![0; values.len() / length * of.block_bytes()];
+    with_block!(of, B => {
+        let quantize = B::QUANTIZE.ok_or_else(|| {
+            InvalidConfig::new("type", "a type that can be written: neither Q8_1, IQ1, IQ2 nor IQ3", of.to_string())
+        })?;
+        let blocks: &mut [B] = bytemuck::cast_slice_mut(&mut bytes);
+        // Tasks of some hundred values or more.
+        blocks.par_iter_mut().zip(values.par_chunks_exact(length)).with_min_len(16).for_each(|(block, values)| {
+            *block = quantize(values);
+        });
+    });
+    Ok(bytes)
 }
 
 /// The dot product of the elements of `bytes` and `x`, computed in `f64`: what faster ones are compared with.

@@ -27,6 +27,7 @@ impl DType {
     pub const FLOATS: &'static str = "F32, F16, BF16, a block type of GGUF";
 
     /// Widens elements to `f32`, dense ones exactly; `None` if this isn't a type of [`DType::FLOATS`].
+    /// Bytes behind the last whole element or block are left alone.
     ///
     /// ```
     /// use gllm_quant::DType;

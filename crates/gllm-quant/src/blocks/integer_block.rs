@@ -25,6 +25,10 @@ pub(crate) trait IntegerBlock: Pod {
     /// Whether a minimum is subtracted.
     const HAS_MINS: bool = false;
 
+    /// The block that comes closest to `values`, which are as many as it has elements, finite, and no larger than half
+    /// precision's.
+    fn quantize(values: &[f32]) -> Self;
+
     /// The codes, in the order of the elements; `codes` is as long as a block.
     fn codes(&self, codes: &mut [u8]);
 
@@ -48,6 +52,14 @@ pub(crate) trait IntegerBlock: Pod {
         let _ = sub;
         u8::from(Self::HAS_MINS)
     }
+
+    /// What a code stands for.
+    fn value(code: u8) -> i16 {
+        match Self::TABLE {
+            Some(table) => table[usize::from(code & 15)].into(),
+            None => i16::from(code) - Self::OFFSET as i16,
+        }
+    }
 }
 
 /// Writes the elements of `block`.
@@ -61,15 +73,64 @@ pub(super) fn dequantize<B: IntegerBlock>(block: &B, out: &mut [f32]) {
         let scale = d * f32::from(block.scale(sub));
         let min = dmin * f32::from(block.min(sub));
         for (out, code) in out.iter_mut().zip(codes) {
-            *out = scale * f32::from(value::<B>(*code)) - min;
+            *out = scale * f32::from(B::value(*code)) - min;
         }
     }
 }
 
-/// What a code stands for.
-fn value<B: IntegerBlock>(code: u8) -> i16 {
-    match B::TABLE {
-        Some(table) => table[usize::from(code & 15)].into(),
-        None => i16::from(code) - B::OFFSET as i16,
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{IntegerBlock, f16};
+    use crate::blocks::{
+        BlockIq4Nl, BlockIq4Xs, BlockQ2K, BlockQ3K, BlockQ4_0, BlockQ4_1, BlockQ4K, BlockQ5_0, BlockQ5_1, BlockQ5K,
+        BlockQ6K, BlockQ8_0, BlockTq1_0, BlockTq2_0,
+    };
+
+    /// The formula of the trait, in `f64`, beside what [`super::dequantize`] says.
+    fn check<B: IntegerBlock>(bytes: &[u8]) {
+        let length = B::TYPE.block_len();
+        let block = bytemuck::cast_slice::<u8, B>(&bytes[..size_of::<B>()])[0];
+        if !block.d().is_finite() || !block.dmin().is_finite() {
+            return;
+        }
+        let (mut codes, mut found) = (vec![0xff; length], vec![0.0; length]);
+        block.codes(&mut codes);
+        super::dequantize(&block, &mut found);
+        for (at, (code, found)) in codes.iter().zip(found).enumerate() {
+            let sub = at / B::SUB;
+            assert!(u32::from(*code) < 1 << B::BITS, "{}: {code}", B::TYPE);
+            assert!(B::HAS_SUB_SCALES || block.scale(sub) == 1, "{}", B::TYPE);
+            assert!(B::HAS_MINS || (block.dmin() == f16::ZERO && block.min(sub) == 0), "{}", B::TYPE);
+            let value = match B::TABLE {
+                Some(table) => i32::from(table[usize::from(*code)]),
+                None => i32::from(*code) - B::OFFSET,
+            };
+            let product = block.d().to_f64() * f64::from(block.scale(sub)) * f64::from(value);
+            let min = block.dmin().to_f64() * f64::from(block.min(sub));
+            let slack = (product.abs() + min.abs()) * f64::from(f32::EPSILON);
+            assert!((product - min - f64::from(found)).abs() <= slack, "{}, element {at}", B::TYPE);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn elements_follow_from_codes_scales_and_minima(bytes in prop::collection::vec(any::<u8>(), 210)) {
+            check::<BlockQ4_0>(&bytes);
+            check::<BlockQ4_1>(&bytes);
+            check::<BlockQ5_0>(&bytes);
+            check::<BlockQ5_1>(&bytes);
+            check::<BlockQ8_0>(&bytes);
+            check::<BlockQ2K>(&bytes);
+            check::<BlockQ3K>(&bytes);
+            check::<BlockQ4K>(&bytes);
+            check::<BlockQ5K>(&bytes);
+            check::<BlockQ6K>(&bytes);
+            check::<BlockIq4Nl>(&bytes);
+            check::<BlockIq4Xs>(&bytes);
+            check::<BlockTq1_0>(&bytes);
+            check::<BlockTq2_0>(&bytes);
+        }
     }
 }

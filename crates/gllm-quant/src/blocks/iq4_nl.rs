@@ -4,7 +4,8 @@ use bytemuck::{Pod, Zeroable};
 use half::f16;
 
 use super::IntegerBlock;
-use super::packing::unpack;
+use super::packing::{pack, unpack};
+use super::search::single;
 use crate::BlockType;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -21,6 +22,11 @@ impl IntegerBlock for BlockIq4Nl {
     const BITS: usize = 4;
     const SUB: usize = 32;
     const TABLE: Option<[i8; 16]> = Some(VALUES);
+
+    fn quantize(values: &[f32]) -> Self {
+        let found = single::<Self>(values);
+        Self { d: found.d.to_le_bytes(), codes: pack::<4, 16, _>(&found.codes, 0) }
+    }
 
     fn codes(&self, codes: &mut [u8]) {
         unpack::<4, 16>(&self.codes, codes);

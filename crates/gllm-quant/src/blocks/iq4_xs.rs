@@ -5,7 +5,8 @@ use half::f16;
 
 use super::IntegerBlock;
 use super::iq4_nl::VALUES;
-use super::packing::unpack;
+use super::packing::{pack, unpack};
+use super::search::scaled;
 use crate::BlockType;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -25,6 +26,17 @@ impl IntegerBlock for BlockIq4Xs {
     const SUB: usize = 32;
     const TABLE: Option<[i8; 16]> = Some(VALUES);
     const HAS_SUB_SCALES: bool = true;
+
+    fn quantize(values: &[f32]) -> Self {
+        let found = scaled::<Self>(values, -32);
+        let scales = found.scales.map(|scale| (scale + 32).cast_unsigned());
+        Self {
+            d: found.d.to_le_bytes(),
+            scales_high: pack::<2, 1, _>(&scales, 4),
+            scales_low: pack::<4, 1, _>(&scales, 0),
+            codes: pack::<4, 16, _>(&found.codes, 0),
+        }
+    }
 
     fn codes(&self, codes: &mut [u8]) {
         unpack::<4, 16>(&self.codes, codes);

@@ -5,25 +5,36 @@
 
 /// Sets `codes` to what `bytes` hold.
 pub(super) fn unpack<const BITS: usize, const STRIDE: usize>(bytes: &[u8], codes: &mut [u8]) {
-    each_plane::<BITS, STRIDE, _>(codes, bytes, |code, byte, shift| *code = byte >> shift & mask(BITS));
+    codes.fill(0);
+    unpack_high::<BITS, STRIDE>(bytes, codes, 0);
 }
 
 /// Adds what `bytes` hold to `codes`, as their bits from `from` on.
 pub(super) fn unpack_high<const BITS: usize, const STRIDE: usize>(bytes: &[u8], codes: &mut [u8], from: usize) {
-    each_plane::<BITS, STRIDE, _>(codes, bytes, |code, byte, shift| *code |= (byte >> shift & mask(BITS)) << from);
-}
-
-/// Calls `visit` with each code, the byte that it is in, and its place there.
-fn each_plane<const BITS: usize, const STRIDE: usize, F>(codes: &mut [u8], bytes: &[u8], visit: F)
-where
-    F: Fn(&mut u8, u8, usize),
-{
-    let groups = codes.chunks_exact_mut(STRIDE * 8 / BITS);
-    for (codes, bytes) in groups.zip(bytes.as_chunks::<STRIDE>().0) {
+    for (bytes, codes) in bytes.as_chunks::<STRIDE>().0.iter().zip(codes.chunks_exact_mut(STRIDE * 8 / BITS)) {
         for (plane, codes) in codes.as_chunks_mut::<STRIDE>().0.iter_mut().enumerate() {
-            codes.iter_mut().zip(bytes).for_each(|(code, byte)| visit(code, *byte, plane * BITS));
+            for (code, byte) in codes.iter_mut().zip(bytes) {
+                *code |= (byte >> (plane * BITS) & mask(BITS)) << from;
+            }
         }
     }
+}
+
+/// The bytes that hold `BITS` bits of each of `codes`, from `from` on.
+pub(super) fn pack<const BITS: usize, const STRIDE: usize, const BYTES: usize>(
+    codes: &[u8],
+    from: usize,
+) -> [u8; BYTES] {
+    let mut packed = [0; BYTES];
+    let groups = packed.as_chunks_mut::<STRIDE>().0.iter_mut().zip(codes.chunks_exact(STRIDE * 8 / BITS));
+    for (bytes, codes) in groups {
+        for (plane, codes) in codes.as_chunks::<STRIDE>().0.iter().enumerate() {
+            for (byte, code) in bytes.iter_mut().zip(codes) {
+                *byte |= (code >> from & mask(BITS)) << (plane * BITS);
+            }
+        }
+    }
+    packed
 }
 
 const fn mask(bits: usize) -> u8 {

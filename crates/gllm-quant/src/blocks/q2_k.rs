@@ -1,10 +1,13 @@
 //! `Q2_K`: `d · scale · q - dmin · min`, with 2 bits a code and a scale and a minimum of 4 bits for 16 elements.
 
+use std::array;
+
 use bytemuck::{Pod, Zeroable};
 use half::f16;
 
 use super::IntegerBlock;
-use super::packing::unpack;
+use super::packing::{pack, unpack};
+use super::search::affine;
 use crate::BlockType;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -25,6 +28,17 @@ impl IntegerBlock for BlockQ2K {
     const SUB: usize = 16;
     const HAS_SUB_SCALES: bool = true;
     const HAS_MINS: bool = true;
+
+    fn quantize(values: &[f32]) -> Self {
+        let found = affine::<Self>(values, 15);
+        let scale = |sub: usize| found.mins[sub] << 4 | found.scales[sub].cast_unsigned();
+        Self {
+            scales: array::from_fn(scale),
+            codes: pack::<2, 32, _>(&found.codes, 0),
+            d: found.d.to_le_bytes(),
+            dmin: found.dmin.to_le_bytes(),
+        }
+    }
 
     fn codes(&self, codes: &mut [u8]) {
         unpack::<2, 32>(&self.codes, codes);

@@ -4,7 +4,8 @@ use bytemuck::{Pod, Zeroable};
 use half::f16;
 
 use super::IntegerBlock;
-use super::packing::{unpack, unpack_high};
+use super::packing::{pack, unpack, unpack_high};
+use super::search::scaled;
 use crate::BlockType;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -25,6 +26,20 @@ impl IntegerBlock for BlockQ3K {
     const SUB: usize = 16;
     const OFFSET: i32 = 4;
     const HAS_SUB_SCALES: bool = true;
+
+    fn quantize(values: &[f32]) -> Self {
+        let found = scaled::<Self>(values, -32);
+        let codes = found.scales.map(|scale| (scale + 32).cast_unsigned());
+        let mut scales = [0; 12];
+        scales[..8].copy_from_slice(&pack::<4, 8, 8>(&codes, 0));
+        scales[8..].copy_from_slice(&pack::<2, 4, 4>(&codes, 4));
+        Self {
+            high: pack::<1, 32, _>(&found.codes, 2),
+            low: pack::<2, 32, _>(&found.codes, 0),
+            scales,
+            d: found.d.to_le_bytes(),
+        }
+    }
 
     fn codes(&self, codes: &mut [u8]) {
         unpack::<2, 32>(&self.low, codes);

@@ -4,7 +4,8 @@ use bytemuck::{Pod, Zeroable};
 use half::f16;
 
 use super::IntegerBlock;
-use super::packing::unpack;
+use super::packing::{pack, unpack};
+use super::rounding::symmetric;
 use crate::BlockType;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -21,6 +22,12 @@ impl IntegerBlock for BlockQ4_0 {
     const BITS: usize = 4;
     const SUB: usize = 32;
     const OFFSET: i32 = 8;
+
+    fn quantize(values: &[f32]) -> Self {
+        let mut codes = [0; 32];
+        let d = symmetric(values, 8, &mut codes);
+        Self { d: d.to_le_bytes(), codes: pack::<4, 16, _>(&codes, 0) }
+    }
 
     fn codes(&self, codes: &mut [u8]) {
         unpack::<4, 16>(&self.codes, codes);

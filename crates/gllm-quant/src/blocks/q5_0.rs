@@ -4,7 +4,8 @@ use bytemuck::{Pod, Zeroable};
 use half::f16;
 
 use super::IntegerBlock;
-use super::packing::{unpack, unpack_high};
+use super::packing::{pack, unpack, unpack_high};
+use super::rounding::symmetric;
 use crate::BlockType;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -22,6 +23,12 @@ impl IntegerBlock for BlockQ5_0 {
     const BITS: usize = 5;
     const SUB: usize = 32;
     const OFFSET: i32 = 16;
+
+    fn quantize(values: &[f32]) -> Self {
+        let mut codes = [0; 32];
+        let d = symmetric(values, 16, &mut codes);
+        Self { d: d.to_le_bytes(), high: pack::<1, 1, _>(&codes, 4), low: pack::<4, 16, _>(&codes, 0) }
+    }
 
     fn codes(&self, codes: &mut [u8]) {
         unpack::<4, 16>(&self.low, codes);

@@ -4,7 +4,8 @@ use bytemuck::{Pod, Zeroable};
 use half::f16;
 
 use super::IntegerBlock;
-use super::packing::{unpack, unpack_high};
+use super::packing::{pack, unpack, unpack_high};
+use super::rounding::affine;
 use crate::BlockType;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -23,6 +24,13 @@ impl IntegerBlock for BlockQ5_1 {
     const BITS: usize = 5;
     const SUB: usize = 32;
     const HAS_MINS: bool = true;
+
+    fn quantize(values: &[f32]) -> Self {
+        let mut codes = [0; 32];
+        let (d, m) = affine(values, 31, &mut codes);
+        let (high, low) = (pack::<1, 1, _>(&codes, 4), pack::<4, 16, _>(&codes, 0));
+        Self { d: d.to_le_bytes(), m: m.to_le_bytes(), high, low }
+    }
 
     fn codes(&self, codes: &mut [u8]) {
         unpack::<4, 16>(&self.low, codes);

@@ -5,7 +5,8 @@ use half::f16;
 
 use super::IntegerBlock;
 use super::k_scales::KScales;
-use super::packing::{unpack, unpack_high};
+use super::packing::{pack, unpack, unpack_high};
+use super::search::affine;
 use crate::BlockType;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -26,6 +27,17 @@ impl IntegerBlock for BlockQ5K {
     const SUB: usize = 32;
     const HAS_SUB_SCALES: bool = true;
     const HAS_MINS: bool = true;
+
+    fn quantize(values: &[f32]) -> Self {
+        let found = affine::<Self>(values, 63);
+        Self {
+            d: found.d.to_le_bytes(),
+            dmin: found.dmin.to_le_bytes(),
+            scales: KScales::new(&found),
+            high: pack::<1, 32, _>(&found.codes, 4),
+            low: pack::<4, 32, _>(&found.codes, 0),
+        }
+    }
 
     fn codes(&self, codes: &mut [u8]) {
         unpack::<4, 32>(&self.low, codes);

@@ -4,7 +4,8 @@ use bytemuck::{Pod, Zeroable};
 use half::f16;
 
 use super::IntegerBlock;
-use super::packing::{unpack, unpack_high};
+use super::packing::{pack, unpack, unpack_high};
+use super::search::scaled;
 use crate::BlockType;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -24,6 +25,16 @@ impl IntegerBlock for BlockQ6K {
     const SUB: usize = 16;
     const OFFSET: i32 = 32;
     const HAS_SUB_SCALES: bool = true;
+
+    fn quantize(values: &[f32]) -> Self {
+        let found = scaled::<Self>(values, -128);
+        Self {
+            low: pack::<4, 64, _>(&found.codes, 0),
+            high: pack::<2, 32, _>(&found.codes, 4),
+            scales: found.scales.map(i8::cast_unsigned),
+            d: found.d.to_le_bytes(),
+        }
+    }
 
     fn codes(&self, codes: &mut [u8]) {
         unpack::<4, 64>(&self.low, codes);

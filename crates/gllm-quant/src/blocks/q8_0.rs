@@ -1,9 +1,12 @@
 //! `Q8_0`: `d · q`, with a signed byte an element.
 
+use std::array;
+
 use bytemuck::{Pod, Zeroable};
 use half::f16;
 
 use super::IntegerBlock;
+use super::rounding::{extreme, inverse};
 use crate::BlockType;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -20,6 +23,13 @@ impl IntegerBlock for BlockQ8_0 {
     const BITS: usize = 8;
     const SUB: usize = 32;
     const OFFSET: i32 = 128;
+
+    fn quantize(values: &[f32]) -> Self {
+        let d = extreme(values).abs() / 127.0;
+        let inverse = inverse(d);
+        let value = |at: usize| ((values[at] * inverse).round() as i8).cast_unsigned();
+        Self { d: f16::from_f32(d).to_le_bytes(), values: array::from_fn(value) }
+    }
 
     fn codes(&self, codes: &mut [u8]) {
         // From two's complement to an offset.

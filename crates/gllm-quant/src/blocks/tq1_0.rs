@@ -7,6 +7,7 @@ use bytemuck::{Pod, Zeroable};
 use half::f16;
 
 use super::IntegerBlock;
+use super::rounding::ternary;
 use crate::BlockType;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -24,6 +25,19 @@ impl IntegerBlock for BlockTq1_0 {
     const BITS: usize = 2;
     const SUB: usize = 32;
     const OFFSET: i32 = 1;
+
+    fn quantize(values: &[f32]) -> Self {
+        let mut codes = [0; 256];
+        let d = ternary(values, &mut codes).to_le_bytes();
+        let (first, rest) = codes.split_at(160);
+        let (second, third) = rest.split_at(80);
+        let mut fives = [0; 48];
+        from_digits(first, &mut fives[..32]);
+        from_digits(second, &mut fives[32..]);
+        let mut fours = [0; 4];
+        from_digits(third, &mut fours);
+        Self { fives, fours, d }
+    }
 
     fn codes(&self, codes: &mut [u8]) {
         let (first, rest) = codes.split_at_mut(160);
@@ -46,5 +60,19 @@ fn digits(bytes: &[u8], codes: &mut [u8]) {
             *code = ((u16::from(byte.wrapping_mul(power)) * 3) >> 8) as u8;
         }
         power *= 3;
+    }
+}
+
+/// The inverse of [`digits`].
+fn from_digits(codes: &[u8], bytes: &mut [u8]) {
+    let stride = bytes.len();
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        let mut weight = 81;
+        let mut number = 0;
+        for code in codes.iter().skip(at).step_by(stride) {
+            number += weight * u16::from(*code);
+            weight /= 3;
+        }
+        *byte = (number * 256).div_ceil(243) as u8;
     }
 }

@@ -4,7 +4,8 @@ use bytemuck::{Pod, Zeroable};
 use half::f16;
 
 use super::IntegerBlock;
-use super::packing::unpack;
+use super::packing::{pack, unpack};
+use super::rounding::ternary;
 use crate::BlockType;
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -21,6 +22,12 @@ impl IntegerBlock for BlockTq2_0 {
     const BITS: usize = 2;
     const SUB: usize = 32;
     const OFFSET: i32 = 1;
+
+    fn quantize(values: &[f32]) -> Self {
+        let mut codes = [0; 256];
+        let d = ternary(values, &mut codes);
+        Self { codes: pack::<2, 32, _>(&codes, 0), d: d.to_le_bytes() }
+    }
 
     fn codes(&self, codes: &mut [u8]) {
         unpack::<2, 32>(&self.codes, codes);

@@ -1,0 +1,209 @@
+//! The kernel for AVX-512 with VNNI: a register holds the sums of sixteen outputs.
+
+#[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "instructions have long names"))]
+use std::arch::x86_64::*;
+
+use super::{Body, quantize};
+use crate::matmul::{BLOCK, Format, FormatKind, GROUP, Mins, PANEL, StaticFormat, Tile, TileMut, for_each_format};
+
+/// Proof that this processor has AVX-512 F, BW and VNNI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Avx512(());
+
+impl Avx512 {
+    pub(super) fn new() -> Option<Self> {
+        let has = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vnni");
+        has.then_some(Self(()))
+    }
+
+    /// The body for a format and a number of rows.
+    #[expect(clippy::unused_self, reason = "proof that the body may be called")]
+    pub(super) fn body(self, kind: FormatKind, rows: usize) -> Body {
+        for_each_format!(kind, F => match rows {
+            1 => panel::<F, 1>,
+            2 => panel::<F, 2>,
+            4 => panel::<F, 4>,
+            _ => panel::<F, 8>,
+        })
+    }
+
+    /// Quantises `x`, `[tile.rows, inputs]`, for weights of a format.
+    #[expect(clippy::unused_self, reason = "proof that the body may be called")]
+    pub(super) fn quantize(self, x: &[f32], format: &Format, tile: &mut TileMut<'_>) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+        fn body(x: &[f32], format: &Format, tile: &mut TileMut<'_>) {
+            quantize::quantize(x, format, tile);
+        }
+        #[expect(unsafe_code, reason = "the caller of a target_feature function vouches for the feature")]
+        // SAFETY: `self` is the proof that the processor has it.
+        unsafe {
+            body(x, format, tile);
+        }
+    }
+}
+
+/// Groups of inputs in a block.
+const GROUPS: usize = BLOCK / GROUP;
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[expect(unsafe_code, reason = "loads at places that the caller has checked")]
+/// # Safety
+/// The lengths are as [`super::Kernel::eval`] checks them, and `tile.rows` is `R`.
+unsafe fn panel<F: StaticFormat, const R: usize>(
+    panel: &[u8],
+    span_blocks: usize,
+    tile: &Tile<'_>,
+    products: &mut [[f32; PANEL]],
+) {
+    let format = const { F::FORMAT };
+    let subs = format.subs;
+    let mut totals = [_mm512_setzero_ps(); R];
+    let mut at = panel.as_ptr();
+    let mut codes = tile.codes.as_ptr();
+    let mut place = 0;
+    // SAFETY: `at` walks through the panel once, and `codes` and `place` through the tile; the lengths of both are
+    // `tile.blocks` times what a block takes, as the caller has checked. No load has to be aligned.
+    unsafe {
+        for _ in 0..tile.blocks / span_blocks {
+            let d = halves(at);
+            let dmin = if matches!(format.mins, Mins::None) { d } else { halves(at.add(2 * PANEL)) };
+            at = at.add(format.header_bytes());
+            for _ in 0..span_blocks {
+                let mut scales = [d; 2];
+                let mut mins = [dmin; 2];
+                let mut own = at;
+                if format.has_sub_scales {
+                    for scale in &mut scales[..subs] {
+                        *scale = _mm512_mul_ps(d, bytes(own));
+                        own = own.add(PANEL);
+                    }
+                }
+                if matches!(format.mins, Mins::Sub) {
+                    for min in &mut mins[..subs] {
+                        *min = _mm512_mul_ps(dmin, bytes(own));
+                        own = own.add(PANEL);
+                    }
+                }
+                let values = values::<F>(at.add(format.sub_bytes()));
+                at = at.add(format.block_bytes());
+                for sum in &mut totals {
+                    let scale = _mm512_set1_ps(*tile.scales.get_unchecked(place));
+                    for sub in 0..subs {
+                        let start = if format.offset == 0 { 0 } else { *tile.starts.get_unchecked(place * subs + sub) };
+                        let mut dot = _mm512_set1_epi32(start);
+                        let groups = sub * GROUPS / subs..(sub + 1) * GROUPS / subs;
+                        for (group, &values) in groups.clone().zip(&values[groups]) {
+                            let code = codes.add(GROUP * group).cast::<i32>().read_unaligned();
+                            dot = _mm512_dpbusd_epi32(dot, values, _mm512_set1_epi32(code));
+                        }
+                        *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_mul_ps(scales[sub], scale), *sum);
+                        if !matches!(format.mins, Mins::None) {
+                            let codes_sum = _mm512_set1_ps(*tile.sums.get_unchecked(place * subs + sub));
+                            *sum = _mm512_fnmadd_ps(mins[sub], codes_sum, *sum);
+                        }
+                    }
+                    codes = codes.add(BLOCK);
+                    place += 1;
+                }
+            }
+        }
+        for (products, sum) in products.iter_mut().zip(totals) {
+            _mm512_storeu_ps(products.as_mut_ptr(), sum);
+        }
+    }
+}
+
+/// Sixteen halves.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+#[expect(unsafe_code, reason = "a load")]
+/// # Safety
+/// 32 bytes are readable.
+unsafe fn halves(at: *const u8) -> __m512 {
+    // SAFETY: by the contract of this function.
+    _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(at.cast()) })
+}
+
+/// Sixteen signed bytes, as floats.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+#[expect(unsafe_code, reason = "a load")]
+/// # Safety
+/// 16 bytes are readable.
+unsafe fn bytes(at: *const u8) -> __m512 {
+    // SAFETY: by the contract of this function.
+    _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(unsafe { _mm_loadu_si128(at.cast()) }))
+}
+
+/// The values of a block: for each group of inputs, four bytes for each output.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+#[expect(unsafe_code, reason = "loads")]
+/// # Safety
+/// The planes of a block are readable.
+unsafe fn values<F: StaticFormat>(planes: *const u8) -> [__m512i; GROUPS] {
+    let format = const { F::FORMAT };
+    let mut values = [_mm512_setzero_si512(); GROUPS];
+    // SAFETY: by the contract of this function; a plane of some bits has as many vectors of 64 bytes.
+    unsafe {
+        if format.bits & 8 != 0 {
+            plane::<8>(planes, 0, &mut values);
+        }
+        if format.bits & 4 != 0 {
+            plane::<4>(planes, 0, &mut values);
+        }
+        if format.bits & 2 != 0 {
+            let below = format.bits & 4;
+            plane::<2>(planes.add(64 * below), below, &mut values);
+        }
+        if format.bits & 1 != 0 {
+            let below = format.bits & 6;
+            plane::<1>(planes.add(64 * below), below, &mut values);
+        }
+    }
+    if let Some(table) = format.table {
+        let table = _mm512_broadcast_i32x4(table_register(&table));
+        for value in &mut values {
+            *value = _mm512_shuffle_epi8(table, *value);
+        }
+    }
+    values
+}
+
+/// Puts a plane of so many bits above the `below` lowest bits of the codes.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+#[expect(unsafe_code, reason = "loads")]
+/// # Safety
+/// The plane is readable.
+unsafe fn plane<const WIDTH: usize>(plane: *const u8, below: usize, codes: &mut [__m512i; GROUPS]) {
+    let mask = _mm512_set1_epi8((((1_u32 << WIDTH) - 1) << below) as i8);
+    for vector in 0..WIDTH {
+        // SAFETY: by the contract of this function.
+        let fields = unsafe { _mm512_loadu_si512(plane.add(64 * vector).cast()) };
+        for field in 0..GROUPS / WIDTH {
+            let moved = shift(fields, field * WIDTH, below);
+            let group = &mut codes[field * WIDTH + vector];
+            // group | (moved & mask)
+            *group = _mm512_ternarylogic_epi64::<0xf8>(*group, moved, mask);
+        }
+    }
+}
+
+/// Moves the bits from place `from` of each byte to place `to`; bits of a neighbour come with them.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn shift(x: __m512i, from: usize, to: usize) -> __m512i {
+    let count = |bits: usize| _mm_cvtsi32_si128(bits as i32);
+    if from >= to { _mm512_srl_epi16(x, count(from - to)) } else { _mm512_sll_epi16(x, count(to - from)) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+#[expect(unsafe_code, reason = "a load")]
+fn table_register(table: &[u8; 16]) -> __m128i {
+    // SAFETY: the array has 16 bytes.
+    unsafe { _mm_loadu_si128(table.as_ptr().cast()) }
+}

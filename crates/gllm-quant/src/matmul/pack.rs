@@ -1,0 +1,178 @@
+//! A matrix of integer weights, sorted for kernels.
+//!
+//! Sixteen outputs make a panel, and a panel is one stream of bytes, in the order of the inputs:
+//!
+//! ```text
+//! panel = span…                      a span is the inputs that share a `d`
+//! span  = d[16] dmin[16]? block…     f16; `dmin` where there are minima
+//! block = scale[sub][16]? min[sub][16]? planes        i8
+//! ```
+//!
+//! The 32 × 16 codes of a block are cut into planes of 8, 4, 2 or 1 bits, the lowest bits first: 6 bits are a plane of
+//! 4 and one of 2. A plane of `b` bits is `b` vectors of 64 bytes, a byte for each of 4 inputs of each of 16 outputs;
+//! field `f` of vector `v` has the bits of the inputs `4 · (f · b + v)` and the next three. Outputs that are missing
+//! in the last panel are all zeros.
+
+use bytemuck::cast_slice;
+use half::f16;
+use rayon::prelude::*;
+
+use super::{BLOCK, Format, FormatKind, GROUP, Mins, PANEL};
+use crate::blocks::IntegerBlock;
+
+/// `[outputs, inputs]`, packed.
+#[derive(Clone)]
+pub(crate) struct PackedMatrix {
+    kind: FormatKind,
+    outputs: usize,
+    inputs: usize,
+    /// Blocks of a span.
+    span_blocks: usize,
+    bytes: Vec<u8>,
+}
+
+/// The weights of an output.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RowCodes {
+    /// `[inputs]`.
+    pub(crate) codes: Vec<u8>,
+    /// `[spans]`.
+    pub(crate) d: Vec<f16>,
+    /// `[spans]`, where there are minima.
+    pub(crate) dmin: Vec<f16>,
+    /// `[inputs / sub]`, where sub-blocks have scales.
+    pub(crate) scales: Vec<i8>,
+    /// `[inputs / sub]`, where sub-blocks have minima.
+    pub(crate) mins: Vec<i8>,
+}
+
+impl RowCodes {
+    /// From blocks as they lie in a file.
+    pub(crate) fn from_blocks<B: IntegerBlock>(bytes: &[u8]) -> Self {
+        let blocks: &[B] = cast_slice(bytes);
+        let len = B::TYPE.block_len();
+        let mut row = Self { codes: vec![0; blocks.len() * len], ..Self::default() };
+        for (block, codes) in blocks.iter().zip(row.codes.chunks_exact_mut(len)) {
+            block.codes(codes);
+            row.d.push(block.d());
+            row.dmin.push(block.dmin());
+            for sub in 0..len / B::SUB {
+                row.scales.push(block.scale(sub));
+                // At most 63.
+                row.mins.push(block.min(sub).cast_signed());
+            }
+        }
+        row
+    }
+}
+
+impl PackedMatrix {
+    /// Packs the rows that `row` gives, of `inputs` each; `span` inputs share a `d`. Both are multiples of [`BLOCK`],
+    /// and `span` divides `inputs`.
+    pub(crate) fn new(
+        kind: FormatKind,
+        [outputs, inputs]: [usize; 2],
+        span: usize,
+        row: impl Fn(usize) -> RowCodes + Sync,
+    ) -> Self {
+        assert!(inputs.is_multiple_of(span) && span.is_multiple_of(BLOCK), "{inputs} inputs in spans of {span}");
+        let mut packed = Self { kind, outputs, inputs, span_blocks: span / BLOCK, bytes: Vec::new() };
+        packed.bytes = vec![0; outputs.div_ceil(PANEL) * packed.panel_bytes()];
+        let (format, blocks) = (kind.format(), packed.span_blocks);
+        let panels = packed.bytes.par_chunks_exact_mut(packed.inputs / span * span_bytes(&format, blocks));
+        panels.enumerate().for_each(|(panel, bytes)| {
+            for lane in 0..PANEL.min(outputs - panel * PANEL) {
+                write_row(&format, blocks, bytes, lane, &row(panel * PANEL + lane));
+            }
+        });
+        packed
+    }
+
+    pub(crate) fn kind(&self) -> FormatKind {
+        self.kind
+    }
+
+    pub(crate) fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    pub(crate) fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Blocks of a span.
+    pub(crate) fn span_blocks(&self) -> usize {
+        self.span_blocks
+    }
+
+    pub(crate) fn panels(&self) -> usize {
+        self.outputs.div_ceil(PANEL)
+    }
+
+    /// The bytes of a panel.
+    pub(crate) fn panel(&self, panel: usize) -> &[u8] {
+        let size = self.panel_bytes();
+        &self.bytes[panel * size..(panel + 1) * size]
+    }
+
+    /// Bytes of all panels.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn panel_bytes(&self) -> usize {
+        self.inputs / (self.span_blocks * BLOCK) * span_bytes(&self.kind.format(), self.span_blocks)
+    }
+}
+
+const fn span_bytes(format: &Format, blocks: usize) -> usize {
+    format.header_bytes() + blocks * format.block_bytes()
+}
+
+/// Writes the weights of output `lane` of a panel.
+fn write_row(format: &Format, span_blocks: usize, panel: &mut [u8], lane: usize, row: &RowCodes) {
+    for (span, bytes) in panel.chunks_exact_mut(span_bytes(format, span_blocks)).enumerate() {
+        let (header, blocks) = bytes.split_at_mut(format.header_bytes());
+        let mut write = |half: usize, value: f16| {
+            header[2 * (half * PANEL + lane)..][..2].copy_from_slice(&value.to_le_bytes());
+        };
+        write(0, row.d[span]);
+        if format.mins != Mins::None {
+            write(1, row.dmin[span]);
+        }
+        for (index, block) in blocks.chunks_exact_mut(format.block_bytes()).enumerate() {
+            write_block(format, block, lane, row, span * span_blocks + index);
+        }
+    }
+}
+
+fn write_block(format: &Format, bytes: &mut [u8], lane: usize, row: &RowCodes, block: usize) {
+    let (subs, planes) = bytes.split_at_mut(format.sub_bytes());
+    let own = |values: &[i8], sub: usize| values[block * format.subs + sub].cast_unsigned();
+    for (sub, scale) in subs.chunks_exact_mut(PANEL).enumerate() {
+        scale[lane] = match sub.checked_sub(if format.has_sub_scales { format.subs } else { 0 }) {
+            None => own(&row.scales, sub),
+            Some(sub) => own(&row.mins, sub),
+        };
+    }
+    let codes = &row.codes[block * BLOCK..(block + 1) * BLOCK];
+    let mut below = 0;
+    let mut planes = planes;
+    for width in plane_widths(format.bits) {
+        let (plane, rest) = planes.split_at_mut(64 * width);
+        for (group, codes) in codes.chunks_exact(GROUP).enumerate() {
+            let (field, vector) = (group / width, group % width);
+            for (input, code) in codes.iter().enumerate() {
+                let bits = (code >> below) & (0xff >> (8 - width));
+                plane[64 * vector + GROUP * lane + input] |= bits << (field * width);
+            }
+        }
+        below += width;
+        planes = rest;
+    }
+}
+
+/// The widths of the planes that make up codes of so many bits, the lowest bits first.
+pub(crate) fn plane_widths(bits: usize) -> impl Iterator<Item = usize> {
+    [8, 4, 2, 1].into_iter().filter(move |width| bits & width != 0)
+}

@@ -1,0 +1,137 @@
+//! Activations, quantised for kernels: 8 bits, with a scale for each 32 inputs of a row.
+//!
+//! Rows are cut into tiles of at most 8; a tile has its blocks in the order of the inputs, and in a block its rows one
+//! after the other, so that a kernel reads it as one stream. `q = round(x · 127 / max|x|)`, as `Q8_0` of ggml.
+
+use rayon::prelude::*;
+
+use super::{BLOCK, Format, TILE_ROWS};
+use crate::kernels::Isa;
+
+/// `[rows, inputs]`, quantised.
+pub(crate) struct Tiles {
+    blocks: usize,
+    /// First row and number of rows of each tile.
+    ranges: Vec<(usize, usize)>,
+    codes: Vec<i8>,
+    scales: Vec<f32>,
+    starts: Vec<i32>,
+    sums: Vec<f32>,
+    subs: usize,
+}
+
+/// As [`Tile`], being made.
+pub(crate) struct TileMut<'a> {
+    pub(crate) rows: usize,
+    pub(crate) codes: &'a mut [i8],
+    pub(crate) scales: &'a mut [f32],
+    pub(crate) starts: &'a mut [i32],
+    pub(crate) sums: &'a mut [f32],
+}
+
+/// Some rows of activations: `rows` is 1, 2, 4 or 8.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tile<'a> {
+    pub(crate) first_row: usize,
+    pub(crate) rows: usize,
+    pub(crate) blocks: usize,
+    /// `[blocks, rows, BLOCK]`.
+    pub(crate) codes: &'a [i8],
+    /// `[blocks, rows]`.
+    pub(crate) scales: &'a [f32],
+    /// `[blocks, rows, subs]`: where the integer sum of a sub-block starts, so that the offset of the weights comes
+    /// off: minus the offset times the sum of the codes.
+    pub(crate) starts: &'a [i32],
+    /// `[blocks, rows, subs]`: the sum of the scaled codes, to be multiplied with a minimum.
+    pub(crate) sums: &'a [f32],
+}
+
+impl Tiles {
+    /// Quantises `x`, `[rows, inputs]`, for weights of a format.
+    pub(crate) fn new(isa: Isa, x: &[f32], inputs: usize, format: &Format) -> Self {
+        let (rows, blocks, subs) = (x.len() / inputs, inputs / BLOCK, format.subs);
+        let mut ranges = Vec::new();
+        let mut first = 0;
+        for size in TILE_ROWS {
+            while rows - first >= size {
+                ranges.push((first, size));
+                first += size;
+            }
+        }
+        let places = rows * blocks;
+        let mut made = Self {
+            blocks,
+            ranges,
+            codes: vec![0; places * BLOCK],
+            scales: vec![0.0; places],
+            starts: vec![0; places * subs],
+            sums: vec![0.0; places * subs],
+            subs,
+        };
+        let mut jobs: Vec<_> = made.iter_mut(x).collect();
+        match jobs.as_mut_slice() {
+            // A decoder's step: not worth waking another thread.
+            [(x, tile)] => isa.quantize(x, format, tile),
+            jobs => jobs.par_iter_mut().for_each(|(x, tile)| isa.quantize(x, format, tile)),
+        }
+        made
+    }
+
+    /// Each tile with its rows of `x`.
+    fn iter_mut<'a>(&'a mut self, x: &'a [f32]) -> impl Iterator<Item = (&'a [f32], TileMut<'a>)> {
+        let (blocks, subs) = (self.blocks, self.subs);
+        let mut rest = (x, &mut *self.codes, &mut *self.scales, &mut *self.starts, &mut *self.sums);
+        self.ranges.iter().map(move |&(_, rows)| {
+            let places = rows * blocks;
+            let tile = TileMut {
+                rows,
+                codes: rest.1.split_off_mut(..places * BLOCK).unwrap_or_default(),
+                scales: rest.2.split_off_mut(..places).unwrap_or_default(),
+                starts: rest.3.split_off_mut(..places * subs).unwrap_or_default(),
+                sums: rest.4.split_off_mut(..places * subs).unwrap_or_default(),
+            };
+            (rest.0.split_off(..places * BLOCK).unwrap_or_default(), tile)
+        })
+    }
+
+    /// The tiles, in the order of the rows.
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = Tile<'_>> {
+        self.ranges.iter().map(|&(first_row, rows)| {
+            let range = |width: usize| first_row * self.blocks * width..(first_row + rows) * self.blocks * width;
+            Tile {
+                first_row,
+                rows,
+                blocks: self.blocks,
+                codes: &self.codes[range(BLOCK)],
+                scales: &self.scales[range(1)],
+                starts: &self.starts[range(self.subs)],
+                sums: &self.sums[range(self.subs)],
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matmul::FormatKind;
+
+    #[test]
+    fn a_tile_has_its_rows_side_by_side() {
+        let inputs = 2 * BLOCK;
+        let x: Vec<f32> = (0..11 * inputs).map(|i| (i as f32 * 0.7).sin()).collect();
+        let tiles = Tiles::new(Isa::detect(), &x, inputs, &FormatKind::K6.format());
+        let tiles: Vec<_> = tiles.iter().collect();
+        assert_eq!(tiles.iter().map(|tile| (tile.first_row, tile.rows)).collect::<Vec<_>>(), [(0, 8), (8, 2), (10, 1)]);
+        for tile in tiles {
+            for (row, block, input) in [(0, 0, 0), (tile.rows - 1, 1, 31), (tile.rows / 2, 1, 7)] {
+                let place = block * tile.rows + row;
+                let found = f32::from(tile.codes[place * BLOCK + input]) * tile.scales[place];
+                let expected = x[(tile.first_row + row) * inputs + block * BLOCK + input];
+                assert!((found - expected).abs() <= 0.5 * tile.scales[place] * 1.001, "{found}, expected {expected}");
+                let sum: i32 = tile.codes[place * BLOCK + 16..][..16].iter().map(|&code| i32::from(code)).sum();
+                assert_eq!(tile.starts[place * 2 + 1], -32 * sum);
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! A linear layer on packed weights.
+
+use std::fmt;
+
+use half::f16;
+
+use crate::blocks::IntegerBlock;
+use crate::kernels::Isa;
+use crate::matmul::{BLOCK, FormatKind, PackedMatrix, RowCodes, multiply};
+use crate::{BlockType, GroupQuantized, QTensor};
+
+/// `y = x · Wᵀ + b`, with `W` as small as its file has it.
+///
+/// Activations are quantised on the fly: 8 bits, with a scale for each 32 of a row. The result for a row is the same,
+/// bit for bit, whatever rows stand beside it, on any number of threads and on any processor.
+#[derive(Clone)]
+pub struct QLinear {
+    weight: PackedMatrix,
+    bias: Option<Vec<f32>>,
+    /// Which input each column of the weight belongs to, where they aren't in the order of the inputs.
+    order: Option<Vec<u32>>,
+    isa: Isa,
+}
+
+// Derived, it would print the weights.
+impl fmt::Debug for QLinear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = self.weight.kind();
+        write!(f, "QLinear({kind:?} [{}, {}], {:?})", self.outputs(), self.inputs(), self.isa)
+    }
+}
+
+impl QLinear {
+    /// Packs `weight` for the kernels of this machine, which copies it once; `bias` is `[outputs]`. `None` for a block
+    /// type without a kernel: dequantise that one.
+    ///
+    /// ```
+    /// use gllm_quant::{BlockType, QLinear, QTensor, blocks};
+    /// let weight = blocks::quantize(BlockType::Q8_0, &[0.5; 2 * 32]).expect("a type that can be made");
+    /// let weight = QTensor::new(BlockType::Q8_0, [2, 32], weight.into())?;
+    /// let layer = QLinear::new(&weight, Some(vec![0.0, 1.0])).expect("a type with a kernel");
+    /// let y = layer.forward(&[1.0; 32]);
+    /// assert!((y[0] - 16.0).abs() < 0.1 && (y[1] - 17.0).abs() < 0.1);
+    /// # Ok::<(), gllm_core::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    /// If `bias` isn't as long as there are outputs.
+    #[must_use]
+    pub fn new(weight: &QTensor, bias: Option<Vec<f32>>) -> Option<Self> {
+        Some(Self::from_packed(pack(weight)?, None, bias))
+    }
+
+    /// As [`QLinear::new`], for weights that are quantised by groups. `None` if a group isn't a multiple of 32, or a
+    /// scale has no place in half precision: dequantise those.
+    ///
+    /// # Panics
+    /// If `bias` isn't as long as there are outputs.
+    #[must_use]
+    pub fn from_groups(weight: &GroupQuantized, bias: Option<Vec<f32>>) -> Option<Self> {
+        Some(Self::from_packed(pack_groups(weight)?, weight.order.clone(), bias))
+    }
+
+    fn from_packed(weight: PackedMatrix, order: Option<Vec<u32>>, bias: Option<Vec<f32>>) -> Self {
+        let outputs = weight.outputs();
+        assert!(bias.as_ref().is_none_or(|bias| bias.len() == outputs), "a bias for each of {outputs} outputs");
+        Self { weight, bias, order, isa: Isa::detect() }
+    }
+
+    /// Length of a row of results.
+    #[must_use]
+    pub fn outputs(&self) -> usize {
+        self.weight.outputs()
+    }
+
+    /// Length of a row of activations.
+    #[must_use]
+    pub fn inputs(&self) -> usize {
+        self.weight.inputs()
+    }
+
+    /// Memory that the weights take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.weight.bytes()
+    }
+
+    /// # Shapes
+    /// - `x`: `[rows, inputs]`
+    /// - returns `[rows, outputs]`
+    ///
+    /// # Panics
+    /// If `x` isn't whole rows.
+    #[must_use]
+    pub fn forward(&self, x: &[f32]) -> Vec<f32> {
+        assert!(x.len().is_multiple_of(self.inputs()), "{} activations in rows of {}", x.len(), self.inputs());
+        let mut y = vec![0.0; x.len() / self.inputs() * self.outputs()];
+        let mut multiply = |x: &[f32]| multiply(self.isa, &self.weight, x, self.bias.as_deref(), &mut y);
+        match &self.order {
+            None => multiply(x),
+            Some(order) => {
+                let rows = x.chunks_exact(self.inputs());
+                let sorted: Vec<f32> = rows.flat_map(|row| order.iter().map(|input| row[*input as usize])).collect();
+                multiply(&sorted);
+            }
+        }
+        y
+    }
+}
+
+/// `None` for a type without a kernel.
+fn pack(weight: &QTensor) -> Option<PackedMatrix> {
+    use crate::blocks as b;
+
+    match weight.block_type() {
+        BlockType::Q4_0 => pack_as::<b::BlockQ4_0>(weight),
+        BlockType::Q4_1 => pack_as::<b::BlockQ4_1>(weight),
+        BlockType::Q5_0 => pack_as::<b::BlockQ5_0>(weight),
+        BlockType::Q5_1 => pack_as::<b::BlockQ5_1>(weight),
+        BlockType::Q8_0 => pack_as::<b::BlockQ8_0>(weight),
+        BlockType::Q2_K => pack_as::<b::BlockQ2K>(weight),
+        BlockType::Q3_K => pack_as::<b::BlockQ3K>(weight),
+        BlockType::Q4_K => pack_as::<b::BlockQ4K>(weight),
+        BlockType::Q5_K => pack_as::<b::BlockQ5K>(weight),
+        BlockType::Q6_K => pack_as::<b::BlockQ6K>(weight),
+        BlockType::IQ4_NL => pack_as::<b::BlockIq4Nl>(weight),
+        BlockType::IQ4_XS => pack_as::<b::BlockIq4Xs>(weight),
+        BlockType::TQ1_0 => pack_as::<b::BlockTq1_0>(weight),
+        BlockType::TQ2_0 => pack_as::<b::BlockTq2_0>(weight),
+        _ => None,
+    }
+}
+
+fn pack_as<B: IntegerBlock>(weight: &QTensor) -> Option<PackedMatrix> {
+    let row = |output| RowCodes::from_blocks::<B>(weight.row(output));
+    Some(PackedMatrix::new(FormatKind::of::<B>()?, weight.shape(), B::TYPE.block_len(), row))
+}
+
+/// `None` if the groups have no packed form.
+fn pack_groups(weight: &GroupQuantized) -> Option<PackedMatrix> {
+    let GroupQuantized { outputs, inputs, bits, group_size, .. } = *weight;
+    let (kind, lowest) = match bits {
+        4 => (FormatKind::Group4, 0),
+        8 => (FormatKind::Group8, 128),
+        _ => return None,
+    };
+    // In the normal range of f16 a scale loses at most 1 in 2048, less than the activations lose.
+    let fits = |scale: f32| scale == 0.0 || f16::from_f32(scale).is_normal();
+    if !group_size.is_multiple_of(BLOCK) || !weight.scales.iter().copied().all(fits) {
+        return None;
+    }
+    let groups = weight.groups();
+    let row = |output: usize| {
+        let of_row = output * groups..(output + 1) * groups;
+        let d: Vec<f16> = weight.scales[of_row.clone()].iter().copied().map(f16::from_f32).collect();
+        // Below 128, or the difference of two bytes to 128.
+        let min = |zero: &u8| zero.wrapping_sub(lowest).cast_signed();
+        let mins = weight.zeros[of_row].iter().flat_map(|zero| std::iter::repeat_n(min(zero), group_size / BLOCK));
+        RowCodes {
+            codes: weight.codes[output * inputs..(output + 1) * inputs].to_vec(),
+            dmin: d.clone(),
+            d,
+            scales: Vec::new(),
+            mins: mins.collect(),
+        }
+    };
+    Some(PackedMatrix::new(kind, [outputs, inputs], group_size, row))
+}
