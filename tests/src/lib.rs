@@ -1,5 +1,7 @@
 //! What the tests of the workspace share: golden data, comparisons, and the real model.
 
+pub mod gguf;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -188,7 +188,8 @@ impl Store {
             return Ok(());
         }
         if Record::read(folder).is_none() {
-            let reason = "it is in the way and is no model (it has no config.json); move it".to_owned();
+            let reason =
+                "it is in the way and is no model (it has no config.json and no .gguf file); move it".to_owned();
             return Err(DownloadProblem::Disk { path: folder.to_owned(), reason });
         }
         tracing::warn!("`{}` has lost files; fetching them again", folder.display());
@@ -218,12 +219,18 @@ impl Store {
     }
 }
 
-/// A folder with all that its record lists, or, if it was put there by hand, with a configuration.
+/// A folder with all that its record lists, or, if it was put there by hand, with a configuration or a GGUF file.
 fn is_model(folder: &Path) -> bool {
     match Record::read(folder) {
         Some(record) => record.is_complete(folder),
-        None => folder.join("config.json").is_file(),
+        None => folder.join("config.json").is_file() || has_gguf(folder),
     }
+}
+
+/// Whether there is a file that is a model by itself.
+fn has_gguf(folder: &Path) -> bool {
+    let paths = fs::read_dir(folder).ok().into_iter().flatten().flatten().map(|entry| entry.path());
+    paths.into_iter().any(|path| path.extension().is_some_and(|extension| extension == "gguf") && path.is_file())
 }
 
 /// Gives a staged model its place.

@@ -218,7 +218,8 @@ impl EncoderConfig {
         self.hidden_size / self.num_attention_heads
     }
 
-    fn check(&self) -> std::result::Result<(), LoadProblem> {
+    /// Whether the sizes fit each other, and sums and products of a few of them into a number.
+    pub(crate) fn check(&self) -> std::result::Result<(), LoadProblem> {
         let sizes = [
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),

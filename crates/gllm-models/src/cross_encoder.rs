@@ -2,6 +2,8 @@
 //!
 //! Source: <https://arxiv.org/abs/1910.14424>; the `…ForSequenceClassification` classes of transformers.
 
+use std::path::{Path, PathBuf};
+
 use burn::tensor::{Device, Tensor};
 use gllm_core::{LoadError, Result};
 use gllm_quant::WeightFiles;
@@ -9,7 +11,7 @@ use serde::Deserialize;
 
 use crate::config::{ClassifierConfig, require_config, unsupported};
 use crate::layers::{LayerNorm, Linear};
-use crate::load::Family;
+use crate::load::{self, Family};
 use crate::text::Tokens;
 use crate::{Encoder, Weights, ops};
 
@@ -32,6 +34,13 @@ struct Labels {
     num_labels: Option<usize>,
 }
 
+/// How many labels the `config.json` in `folder` says, and its path.
+fn labels(folder: &Path) -> Result<(PathBuf, usize)> {
+    let (path, labels): (_, Labels) = require_config(folder)?;
+    // Without either field, transformers assumes two.
+    Ok((path, labels.id2label.map(|labels| labels.len()).or(labels.num_labels).unwrap_or(2)))
+}
+
 impl CrossEncoder {
     /// Reads the encoder and its head.
     ///
@@ -39,9 +48,10 @@ impl CrossEncoder {
     /// [`LoadError`] for a classifier of several labels, or a tensor that is missing or has another shape than the
     /// configuration says.
     pub(crate) fn load(family: Family, files: &WeightFiles, device: &Device) -> Result<Self> {
-        let (path, labels): (_, Labels) = require_config(files.folder())?;
-        // Without either field, transformers assumes two.
-        let n_labels = labels.id2label.map(|labels| labels.len()).or(labels.num_labels).unwrap_or(2);
+        let (path, n_labels) = match files.metadata() {
+            Some(metadata) => (metadata.path().to_owned(), load::labels(files)),
+            None => labels(files.folder())?,
+        };
         if n_labels != 1 {
             let supported = "1: documents are ranked by one score, and a classifier of several labels has none";
             return Err(LoadError::new(path, unsupported("num_labels", n_labels.to_string(), supported)).into());

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::config::read_json;
 use crate::device::to_host;
 use crate::inputs::{Inputs, check_batch_tokens, truncated};
-use crate::load::{self, Task};
+use crate::load::{self, Family, Task};
 use crate::modules::Modules;
 use crate::text::{Tokens, plan_batches};
 use crate::{Encoder, LexicalHead, MultiVectorHead, SentencePipeline, SparseHead, SpladeHead, Weights};
@@ -79,13 +79,34 @@ struct SentenceConfig {
 }
 
 impl EmbeddingEngine {
-    /// Loads the model in `folder` onto `device`.
+    /// Loads the model at `path`, a folder or a GGUF file, onto `device`.
     ///
     /// # Errors
     /// [`gllm_core::LoadError`] that names the file and what is wrong with it.
-    pub fn load(folder: &Path, device: &Device) -> Result<Self> {
-        let family = load::read(folder)?;
-        let inputs = Inputs::load(folder, &family.config)?;
+    pub fn load(path: &Path, device: &Device) -> Result<Self> {
+        let files = WeightFiles::open(path)?;
+        let family = load::read(&files)?;
+        let inputs = Inputs::load(&files, &family.config)?;
+        if let Some(metadata) = files.metadata() {
+            let dense = SentencePipeline::from_gguf(metadata, family.config.hidden_size)?;
+            let read = |weights: &Weights<'_>| Encoder::load(family.config, family.names, weights, device);
+            return Ok(Self {
+                architecture: family.architecture,
+                inputs,
+                encoder: Weights::read(&files, device, read)?,
+                dense: Some(dense),
+                sparse: None,
+                multi_vector: None,
+                prompts: BTreeMap::new(),
+                default_prompt: None,
+            });
+        }
+        Self::load_folder(&files, family, inputs, device)
+    }
+
+    /// Loads what the files beside `files` describe: the modules, heads and prompts of a model.
+    fn load_folder(files: &WeightFiles, family: Family, inputs: Inputs, device: &Device) -> Result<Self> {
+        let folder = files.folder();
         let modules = Modules::read(folder)?;
         let hidden = family.config.hidden_size;
 
@@ -96,15 +117,14 @@ impl EmbeddingEngine {
         let is_splade_only = splade.flatten().is_some();
         let dense = (!is_splade_only).then(|| SentencePipeline::load(modules.as_ref(), hidden, device)).transpose()?;
 
-        let files = WeightFiles::open(folder)?;
-        let (encoder, splade) = Weights::read(&files, device, |weights| {
+        let (encoder, splade) = Weights::read(files, device, |weights| {
             let splade = splade.map(|pooling| SpladeHead::load(&family.config, family.names, weights, pooling));
             let splade = splade.transpose()?.map(|head| SparseHead::Splade(Box::new(head)));
             Ok((Encoder::load(family.config, family.names, weights, device)?, splade))
         })?;
         let file = |name| Some(folder.join(name)).filter(|path| path.is_file());
         let lexical = file("sparse_linear.pt")
-            .map(|path| LexicalHead::load(&path, hidden, inputs.tokenizer.ids_without_text(), device))
+            .map(|path| LexicalHead::load(&path, hidden, inputs.tokenizer.ids_without_text().clone(), device))
             .transpose()?;
         let multi_vector =
             file("colbert_linear.pt").map(|path| MultiVectorHead::load(&path, hidden, device)).transpose()?;

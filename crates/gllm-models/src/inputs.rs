@@ -1,8 +1,7 @@
 //! From texts to sequences that an encoder can take: its tokenizer, its limits, and the checks between the two.
 
-use std::path::Path;
-
 use gllm_core::{InferenceError, InvalidConfig, Result, Truncated, Truncation};
+use gllm_quant::WeightFiles;
 
 use crate::EncoderConfig;
 use crate::text::{Pairs, Tokenizer, Tokens};
@@ -19,9 +18,9 @@ pub(crate) struct Inputs {
 }
 
 impl Inputs {
-    /// Reads the tokenizer in `folder`, for an encoder of this configuration.
-    pub(crate) fn load(folder: &Path, config: &EncoderConfig) -> Result<Self> {
-        let tokenizer = Tokenizer::load(folder)?;
+    /// Reads the tokenizer that comes with `files`, for an encoder of this configuration.
+    pub(crate) fn load(files: &WeightFiles, config: &EncoderConfig) -> Result<Self> {
+        let tokenizer = Tokenizer::of(files)?;
         Ok(Self {
             max_length: tokenizer.max_length().map_or(config.max_length, |limit| limit.min(config.max_length)),
             tokenizer,

@@ -1,4 +1,4 @@
-//! From a model's `config.json` to the family it belongs to: one arm for each.
+//! From a model's `config.json`, or the metadata of its GGUF file, to the family it belongs to: one arm for each.
 //!
 //! A family is where its checkpoints keep their weights (a row of [`crate::names`]), how they spell their configuration
 //! (a file in this folder), and nothing else: the network is [`crate::Encoder`] for all of them.
@@ -6,6 +6,7 @@
 mod bert;
 mod distilbert;
 mod electra;
+mod gguf;
 mod gte;
 mod jina_bert;
 mod modernbert;
@@ -16,13 +17,16 @@ mod roberta;
 use std::path::Path;
 
 use gllm_core::{Architecture, LoadError, ModelType, Result};
+use gllm_quant::WeightFiles;
 use serde::Deserialize;
 
 use crate::EncoderConfig;
 use crate::config::{require_config, unsupported};
 use crate::names::{self, Names};
 
-/// What a folder says about the model in it.
+pub(crate) use gguf::{labels, pooling};
+
+/// What a model's files say about it.
 #[derive(Debug)]
 pub(crate) struct Family {
     pub(crate) architecture: Architecture,
@@ -55,11 +59,18 @@ struct Kind {
     feed_forward_type: Option<String>,
 }
 
-/// Reads `config.json` in `folder`.
+/// Reads the metadata of GGUF files, or the `config.json` beside others.
 ///
 /// # Errors
-/// [`LoadError`] if there is no such file, a field is out of range, or it names a network that isn't supported.
-pub(crate) fn read(folder: &Path) -> Result<Family> {
+/// [`LoadError`] if there is no `config.json`, a field is out of range, or it names a network that isn't supported.
+pub(crate) fn read(files: &WeightFiles) -> Result<Family> {
+    match files.metadata() {
+        Some(metadata) => gguf::read(files, metadata),
+        None => read_folder(files.folder()),
+    }
+}
+
+fn read_folder(folder: &Path) -> Result<Family> {
     type Read = fn(&Path) -> Result<EncoderConfig>;
 
     let (path, kind): (_, Kind) = require_config(folder)?;
@@ -106,12 +117,12 @@ fn gelu() -> String {
     "gelu".into()
 }
 
-/// What the model in `folder` is for, as its `config.json` says.
+/// What the model at `path`, a folder or a GGUF file, is for, as its `config.json` or metadata say.
 ///
 /// # Errors
-/// [`LoadError`] if there is no such file, or it names a network that isn't supported.
-pub fn model_type(folder: &Path) -> Result<ModelType> {
-    Ok(match read(folder)?.task {
+/// [`LoadError`] if there are no weights or no `config.json`, or it names a network that isn't supported.
+pub fn model_type(path: &Path) -> Result<ModelType> {
+    Ok(match read(&WeightFiles::open(path)?)?.task {
         Task::Classification => ModelType::Rerank,
         Task::MaskedLm | Task::None => ModelType::Embedding,
     })

@@ -88,21 +88,24 @@ struct SentenceFile {
 }
 
 impl RerankEngine {
-    /// Loads the model in `folder` onto `device`.
+    /// Loads the model at `path`, a folder or a GGUF file, onto `device`.
     ///
     /// # Errors
     /// [`LoadError`] that names the file and what is wrong with it.
-    pub fn load(folder: &Path, device: &Device) -> Result<Self> {
-        let family = load::read(folder)?;
+    pub fn load(path: &Path, device: &Device) -> Result<Self> {
+        let files = WeightFiles::open(path)?;
+        let family = load::read(&files)?;
         if family.task != Task::Classification {
             let problem = unsupported("task", family.architecture.as_str(), "a checkpoint …ForSequenceClassification");
-            return Err(LoadError::new(folder.join("config.json"), problem).into());
+            let path = files.metadata().map_or_else(|| files.folder().join("config.json"), |found| found.path().into());
+            return Err(LoadError::new(path, problem).into());
         }
         Ok(Self {
-            score: Score::load(folder)?,
-            inputs: Inputs::load(folder, &family.config)?,
+            // What becomes of a logit isn't in GGUF.
+            score: if files.metadata().is_some() { Score::Sigmoid } else { Score::load(files.folder())? },
+            inputs: Inputs::load(&files, &family.config)?,
             architecture: family.architecture.clone(),
-            model: CrossEncoder::load(family, &WeightFiles::open(folder)?, device)?,
+            model: CrossEncoder::load(family, &files, device)?,
         })
     }
 

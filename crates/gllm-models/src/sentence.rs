@@ -2,17 +2,19 @@
 //!
 //! Source: the modules `Pooling`, `Dense` and `Normalize` of sentence-transformers, in the layouts that
 //! its versions 2 to 6 write. A model without `modules.json` is pooled by the mean and not normalised,
-//! as there.
+//! as there. GGUF files say how to pool, and nothing of what follows: their vectors are normalised, as by llama.cpp.
 
 use std::path::Path;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use gllm_core::{LoadError, Result};
 use gllm_quant::WeightFiles;
+use gllm_quant::gguf::Metadata;
 use serde::Deserialize;
 
 use crate::config::{bad_field, require_config, unsupported};
 use crate::layers::Linear;
+use crate::load;
 use crate::modules::Modules;
 use crate::{Activation, Sequences, Weights, ops};
 
@@ -136,6 +138,15 @@ impl SentencePipeline {
             }
         }
         Ok(pipeline)
+    }
+
+    /// Reads how a GGUF file with hidden states of width `hidden` pools them.
+    ///
+    /// # Errors
+    /// [`LoadError`] that names the file and the key.
+    pub(crate) fn from_gguf(metadata: &Metadata, hidden: usize) -> Result<Self> {
+        let pooling = vec![load::pooling(metadata)?];
+        Ok(Self { pooling, include_prompt: true, modules: vec![Module::Normalize], dimensions: hidden })
     }
 
     fn read_pooling(&mut self, folder: &Path) -> Result<()> {

@@ -177,6 +177,10 @@ impl<'a> Weights<'a> {
 
 /// What the `config.json` beside the files says of quantised layers; nothing, if there is none.
 fn quantization(files: &WeightFiles) -> Result<Option<QuantizationConfig>> {
+    // A GGUF file speaks for itself, whatever lies beside it.
+    if files.metadata().is_some() {
+        return Ok(None);
+    }
     let path = files.folder().join("config.json");
     let config = read_json::<serde_json::Value>(&path)?;
     Ok(config.map(|config| QuantizationConfig::from_json(&path, &config)).transpose()?.flatten())

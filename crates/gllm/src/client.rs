@@ -33,7 +33,7 @@ impl Client {
     /// Loads `model`, downloading it if it isn't in the store, as the environment and `~/.gllm/config.toml` say.
     ///
     /// `model` is an alias of the [registry](gllm_hub::ModelRegistry), `org/name`, either with `@revision`, or the path
-    /// of a folder with a model's files or of the weights in it.
+    /// of a folder with a model's files, of the weights in it, or of a GGUF file.
     ///
     /// # Errors
     /// [`gllm_core::ModelNotFound`], [`gllm_core::DownloadError`], or [`gllm_core::LoadError`] that names the file.

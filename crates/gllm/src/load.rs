@@ -15,7 +15,8 @@ pub(crate) struct Found {
     pub(crate) model_type: ModelType,
     name: String,
     id: ModelId,
-    folder: PathBuf,
+    /// A folder, or a GGUF file.
+    path: PathBuf,
     device: OpenDevice,
 }
 
@@ -34,19 +35,19 @@ pub(crate) fn find(model: &str, config: ClientConfig, progress: &mut dyn Progres
     let id = ModelId::parse(model)?;
     // Before a download: a device that isn't there is an error at once.
     let device = device::open(config.device)?;
-    let folder = folder_of(Store::new(hub).fetch(&id, progress)?)?;
-    Ok(Found { model_type: gllm_models::model_type(&folder)?, name: model.to_owned(), id, folder, device })
+    let path = loadable(Store::new(hub).fetch(&id, progress)?)?;
+    Ok(Found { model_type: gllm_models::model_type(&path)?, name: model.to_owned(), id, path, device })
 }
 
 impl Found {
     pub(crate) fn load_embedder(self) -> Result<(EmbeddingEngine, About)> {
-        let engine = EmbeddingEngine::load(&self.folder, &self.device.device)?;
+        let engine = EmbeddingEngine::load(&self.path, &self.device.device)?;
         let info = self.info(engine.architecture().clone(), engine.dimensions(), engine.max_length());
         Ok((engine, About { info, device: self.device.description }))
     }
 
     pub(crate) fn load_reranker(self) -> Result<(RerankEngine, About)> {
-        let engine = RerankEngine::load(&self.folder, &self.device.device)?;
+        let engine = RerankEngine::load(&self.path, &self.device.device)?;
         let info = self.info(engine.architecture().clone(), None, engine.max_length());
         Ok((engine, About { info, device: self.device.description }))
     }
@@ -73,11 +74,12 @@ impl About {
     }
 }
 
-/// The model's folder, where the caller named the weights in it.
-fn folder_of(path: PathBuf) -> Result<PathBuf> {
+/// What engines load: a folder, also where the caller named the weights in it, or a GGUF file, which needs none.
+fn loadable(path: PathBuf) -> Result<PathBuf> {
     const WEIGHTS: [&str; 4] =
         ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
-    if path.is_dir() {
+    let is_gguf = path.extension().is_some_and(|extension| extension == "gguf");
+    if is_gguf || path.is_dir() {
         return Ok(path);
     }
     match path.file_name().and_then(|name| name.to_str()) {
@@ -86,7 +88,7 @@ fn folder_of(path: PathBuf) -> Result<PathBuf> {
         }
         name => {
             let (what, found) = ("file".into(), name.unwrap_or_default().to_owned());
-            let supported = format!("{}, beside its config.json", WEIGHTS.join(", "));
+            let supported = format!("a .gguf file, or {} beside config.json", WEIGHTS.join(", "));
             Err(LoadError::new(path, LoadProblem::Unsupported { what, found, supported }).into())
         }
     }

@@ -36,7 +36,7 @@ fn folder_that_is_no_model_is_named() {
     fs::create_dir(&folder).expect("a folder");
     let run = home.run(&["embed", "--device", "cpu", "--model", arg(&folder), "a"]);
     let message = run.error(1);
-    assert!(message.contains("empty-model") && message.contains("config.json"), "{message}");
+    assert!(message.contains("empty-model") && message.contains("model.safetensors"), "{message}");
 }
 
 #[test]

@@ -18,6 +18,9 @@ pub(crate) const BGE_M3: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../test
 /// A model that has only sparse vectors.
 pub(crate) const SPLADE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/families/bert/splade");
 
+/// A model of 32 dimensions in one file.
+pub(crate) const GGUF: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/gguf_models/bert-q8_0.gguf");
+
 /// A cross-encoder of 48 tokens.
 pub(crate) const RERANKER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/families/bert/reranker");
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Home, MODEL, arg};
+use crate::harness::{GGUF, Home, MODEL, arg, finish};
 
 const KEYS: [&str; 13] = [
     "alias",
@@ -88,6 +88,7 @@ fn show_knows_registry_store_and_folders() {
     assert!(home.run(&["show", "bge-small-en"]).text().contains("\ndownloaded    no"));
     assert_eq!(home.run(&["show", "someone/tiny@v1", "--json"]).json()["revision"], "v1");
     assert_eq!(home.run(&["show", MODEL, "--json"]).json()["folder"], MODEL);
+    assert_eq!(home.run(&["show", GGUF, "--json"]).json()["folder"], GGUF);
     assert!(home.run(&["show", "someone/else"]).error(3).contains("gllm pull someone/else"));
     home.run(&["show", "./none"]).error(3);
 }
@@ -117,4 +118,26 @@ fn rm_frees_a_model_and_says_how_much() {
     home.run(&["rm", "all-MiniLM-L6-v2"]).error(3);
     home.run(&["rm", MODEL]).error(3);
     assert!(Path::new(MODEL).exists());
+}
+
+#[test]
+fn gguf_file_is_a_model_by_its_path_and_in_the_store() {
+    let home = Home::new();
+    let path = home.path("tiny.gguf");
+    fs::copy(GGUF, &path).expect("a copy");
+    let embed = |model: &str| {
+        let mut command = home.command(&["embed", "--device", "cpu", "--model", model, "the first man"]);
+        let answer = finish(command.current_dir(home.path(""))).json();
+        assert_eq!(answer["model"], model);
+        answer["data"][0]["embedding"].as_array().expect("a vector").clone()
+    };
+    let vector = embed(arg(&path));
+    assert_eq!(vector.len(), 32);
+    assert_eq!(embed("./tiny.gguf"), vector);
+
+    let folder = home.path("models/someone--in-gguf");
+    fs::create_dir_all(&folder).expect("a folder");
+    fs::rename(&path, folder.join("tiny.gguf")).expect("a model in the store");
+    assert_eq!(embed("someone/in-gguf"), vector);
+    assert_eq!(home.run(&["show", "someone/in-gguf", "--json"]).json()["downloaded"], true);
 }

@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use gllm_core::{InferenceError, LoadError, LoadProblem, Result, Truncation};
+use gllm_quant::WeightFiles;
+use gllm_quant::gguf::{GgufFile, Metadata};
 use rayon::prelude::*;
 use serde::Deserialize;
 use tokenizers::{Encoding, PostProcessor, TruncationDirection};
 
+use super::gguf_tokenizer;
 use crate::config::read_json;
 
 /// A text as a model reads it, special tokens included.
@@ -30,14 +33,15 @@ pub struct Pairs {
     pub query_truncated: bool,
 }
 
-/// `tokenizer.json`, with the limits that the files beside it set.
+/// `tokenizer.json`, with the limits that the files beside it set, or what a GGUF file says in its place.
 #[derive(Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     direction: TruncationDirection,
     lowercase: bool,
     max_length: Option<usize>,
-    special: SpecialTokens,
+    /// Ids of the tokens that begin and end a sequence, pad it, or are unknown.
+    without_text: BTreeSet<u32>,
 }
 
 /// `tokenizer_config.json`.
@@ -76,12 +80,49 @@ struct SentenceBertConfig {
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json` in `folder` and, where they are, `tokenizer_config.json` and
-    /// `sentence_bert_config.json`.
+    /// Reads the tokenizer at `path`: of a folder, its `tokenizer.json` and, where they are, `tokenizer_config.json`
+    /// and `sentence_bert_config.json`; of a GGUF file, its metadata.
+    ///
+    /// ```no_run
+    /// # fn main() -> gllm_core::Result<()> {
+    /// use gllm_core::Truncation;
+    /// let tokenizer = gllm_models::text::Tokenizer::load("all-MiniLM-L6-v2-q8_0.gguf".as_ref())?;
+    /// let tokens = tokenizer.encode(&["Hello world"], 256, Truncation::Cut)?;
+    /// assert_eq!(tokens[0].ids, [101, 7592, 2088, 102]);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// [`LoadError`] if `tokenizer.json` is missing or one of the files is malformed.
-    pub fn load(folder: &Path) -> Result<Self> {
+    /// [`LoadError`] if `tokenizer.json` is missing, one of the files is malformed, or the metadata describe no
+    /// tokenizer that is supported.
+    pub fn load(path: &Path) -> Result<Self> {
+        if path.is_file() { Self::from_gguf(GgufFile::open(path)?.metadata()) } else { Self::from_folder(path) }
+    }
+
+    /// Reads the tokenizer that comes with a model's weights: in their file, if that is GGUF, else in their folder.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::load`].
+    pub fn of(files: &WeightFiles) -> Result<Self> {
+        match files.metadata() {
+            Some(metadata) => Self::from_gguf(metadata),
+            None => Self::from_folder(files.folder()),
+        }
+    }
+
+    fn from_gguf(metadata: &Metadata) -> Result<Self> {
+        let gguf_tokenizer::Rebuilt { tokenizer, without_text } = gguf_tokenizer::rebuild(metadata)?;
+        Ok(Self {
+            inner: tokenizer,
+            direction: TruncationDirection::Right,
+            lowercase: false,
+            max_length: None,
+            without_text,
+        })
+    }
+
+    fn from_folder(folder: &Path) -> Result<Self> {
         let path = folder.join("tokenizer.json");
         if !path.is_file() {
             return Err(LoadError::new(folder, LoadProblem::MissingFile { expected: "tokenizer.json".into() }).into());
@@ -103,11 +144,11 @@ impl Tokenizer {
         #[expect(clippy::cast_sign_loss, reason = "within 1 to 1e12")]
         let tokenizer_limit = config.model_max_length.filter(|max| (1.0..1e12).contains(max)).map(|max| max as usize);
         Ok(Self {
+            without_text: config.special.or(map).ids(&inner),
             inner,
             direction,
             lowercase: sentence.do_lower_case,
             max_length: sentence.max_seq_length.or(tokenizer_limit),
-            special: config.special.or(map),
         })
     }
 
@@ -142,7 +183,9 @@ impl Tokenizer {
             }
             Ok(tokens)
         };
-        Ok(texts.par_iter().enumerate().map(encode).collect::<std::result::Result<_, _>>()?)
+        // All first: of several errors, it is the first text's that is said, not the one that came first.
+        let encoded: Vec<_> = texts.par_iter().enumerate().map(encode).collect();
+        Ok(encoded.into_iter().collect::<std::result::Result<_, _>>()?)
     }
 
     /// Special tokens that are added to every pair.
@@ -177,16 +220,15 @@ impl Tokenizer {
             }
             Ok(tokens)
         };
-        let tokens = documents.par_iter().enumerate().map(encode).collect::<std::result::Result<_, _>>()?;
+        let encoded: Vec<_> = documents.par_iter().enumerate().map(encode).collect();
+        let tokens = encoded.into_iter().collect::<std::result::Result<_, _>>()?;
         Ok(Pairs { tokens, query_truncated })
     }
 
     /// The ids of the tokens that stand for no text: those that begin and end a sequence, pad it, or are unknown.
     #[must_use]
-    pub fn ids_without_text(&self) -> BTreeSet<u32> {
-        let SpecialTokens { cls_token, eos_token, pad_token, unk_token } = &self.special;
-        let tokens = [cls_token, eos_token, pad_token, unk_token].into_iter().flatten();
-        tokens.filter_map(|token| self.inner.token_to_id(token.content())).collect()
+    pub fn ids_without_text(&self) -> &BTreeSet<u32> {
+        &self.without_text
     }
 
     /// The text's own tokens.
@@ -238,6 +280,12 @@ impl Tokenizer {
 }
 
 impl SpecialTokens {
+    fn ids(&self, tokenizer: &tokenizers::Tokenizer) -> BTreeSet<u32> {
+        let Self { cls_token, eos_token, pad_token, unk_token } = self;
+        let tokens = [cls_token, eos_token, pad_token, unk_token].into_iter().flatten();
+        tokens.filter_map(|token| tokenizer.token_to_id(token.content())).collect()
+    }
+
     /// These, and from `other` those that are missing here.
     fn or(self, other: Self) -> Self {
         Self {

@@ -28,6 +28,12 @@ impl Metadata {
         Self { path: path.into(), values }
     }
 
+    /// The file that says it.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The value of `key`, whatever its type is.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
