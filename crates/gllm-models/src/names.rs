@@ -3,7 +3,8 @@
 //!
 //! A row says where a tensor lies and how it is packed; whether a family has it at all, and in which size, is for its
 //! [`crate::EncoderConfig`] to say. Source: the module names of transformers' implementations, which the published
-//! checkpoints carry; for NomicBERT, GTE and JinaBERT those of the code that their repositories publish.
+//! checkpoints carry; for NomicBERT, GTE and JinaBERT those of the code that their repositories publish; for GGUF, which
+//! gives the tensors of all families the same names, `gguf-py` of llama.cpp.
 
 /// The places of an encoder's tensors.
 #[derive(Debug)]
@@ -193,3 +194,28 @@ pub(crate) const JINA_BERT: Names = Names {
     masked_lm: None,
     ..BERT
 };
+
+pub(crate) const GGUF_BERT: Names = Names {
+    // Nothing lies above the encoder.
+    root: "",
+    words: "token_embd",
+    positions: "position_embd",
+    token_types: "token_types",
+    embeddings_norm: "token_embd_norm",
+    layers: "blk",
+    qkv: Qkv::Apart(["attn_q", "attn_k", "attn_v"]),
+    attention_output: "attn_output",
+    attention_norm: "attn_output_norm",
+    up: Up::Plain("ffn_up"),
+    down: "ffn_down",
+    feed_forward_norm: "layer_output_norm",
+    final_norm: "output_norm",
+    classifier: ClassifierNames { dense: "cls", norm: None, output: "cls.output" },
+    masked_lm: None,
+    ..BERT
+};
+
+/// With a gate in a tensor of its own.
+pub(crate) const GGUF_GATED: Names = Names { up: Up::Apart { gate: "ffn_gate", value: "ffn_up" }, ..GGUF_BERT };
+
+pub(crate) const GGUF_NOMIC_BERT: Names = Names { qkv: Qkv::Packed("attn_qkv"), ..GGUF_GATED };
