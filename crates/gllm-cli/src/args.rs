@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use gllm::{Device, Truncation};
+use gllm::{Device, FileType, Truncation};
 
 const AFTER_HELP: &str = "\
 Example:
@@ -37,6 +37,16 @@ what the network says. A document that starts with a dash goes after `--`.";
 const SIMILARITY_HELP: &str = "\
 Example:
   gllm similarity \"A cat sleeps.\" \"A kitten naps.\" \"Stocks fell.\"";
+
+const QUANTIZE_HELP: &str = "\
+Examples:
+  gllm quantize all-MiniLM-L6-v2 minilm.gguf --type Q8_0
+  gllm quantize ./model model-q4.gguf --type Q4_K_M --json
+  gllm quantize model-f16.gguf model-q6.gguf --type Q6_K
+
+Types, from the exact to the small: F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q5_K_S, Q5_1, Q5_0, Q4_K_M, Q4_K_S, Q4_1, \
+IQ4_NL, Q4_0, IQ4_XS, Q3_K_L, Q3_K_M, Q3_K_S, Q2_K. Those that end in _S, _M or _L give the tensors that matter most \
+more bits. A tensor whose rows a type doesn't fit gets the next one that does.";
 
 const INSPECT_HELP: &str = "\
 Examples:
@@ -88,6 +98,9 @@ pub(crate) enum Command {
     /// Compare texts by the cosine of their vectors
     #[command(after_help = SIMILARITY_HELP)]
     Similarity(SimilarityArgs),
+    /// Write a model to a GGUF file, its weights in fewer bits
+    #[command(after_help = QUANTIZE_HELP)]
+    Quantize(QuantizeArgs),
     /// Show what is in weight files: metadata, tensors, sizes
     #[command(after_help = INSPECT_HELP)]
     Inspect(InspectArgs),
@@ -243,6 +256,25 @@ pub(crate) struct SimilarityArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     /// Answer in JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `gllm quantize`.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct QuantizeArgs {
+    /// An alias (see `gllm list --all`), `org/name[@revision]`, a folder such as `./model`, or a GGUF file
+    pub(crate) model: String,
+    /// The file to write
+    #[arg(value_name = "OUT.gguf")]
+    pub(crate) output: PathBuf,
+    /// What the weights are written as: F32, F16, Q8_0, Q4_K_M and others, see below
+    #[arg(short = 't', long = "type", value_name = "TYPE")]
+    pub(crate) of: FileType,
+    /// Replace a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Say in JSON what was written
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -17,6 +17,7 @@ mod models;
 mod output;
 mod place;
 mod progress;
+mod quantize;
 mod rerank;
 mod resume;
 mod similarity;
@@ -43,6 +44,7 @@ fn run(args: Args, console: Console) -> Result<(), Failure> {
         Command::Embed(args) => embed::run(args, console),
         Command::Rerank(args) => rerank::run(args, console),
         Command::Similarity(args) => similarity::run(args, console),
+        Command::Quantize(args) => quantize::run(&args, console),
         Command::Inspect(args) => inspect::run(&args),
         Command::Pull(args) => models::pull(&args, console),
         Command::List(args) => models::list(&args),

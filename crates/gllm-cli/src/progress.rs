@@ -1,7 +1,8 @@
-//! Bars for what takes long: a download, a file of texts.
+//! Bars for what takes long: a download, a file of texts, a file of weights.
 
 use std::time::{Duration, Instant};
 
+use gllm::ExportProgress;
 use gllm::hub::Progress;
 use indicatif::{DecimalBytes, HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -56,6 +57,45 @@ impl Progress for DownloadBar {
 }
 
 impl Drop for DownloadBar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// A file of weights that is written, as a bar on a terminal.
+pub(crate) struct WeightsBar {
+    console: Console,
+    bar: ProgressBar,
+}
+
+impl WeightsBar {
+    pub(crate) fn new(console: Console) -> Self {
+        Self { console, bar: ProgressBar::hidden() }
+    }
+}
+
+impl ExportProgress for WeightsBar {
+    fn started(&mut self, _tensors: usize, bytes: u64) {
+        if self.console.draws_bars() {
+            let style = "{bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} {msg}";
+            self.bar = drawn(Some(bytes), style, style);
+        }
+    }
+
+    fn tensor(&mut self, name: &str) {
+        self.bar.set_message(name.to_owned());
+    }
+
+    fn advanced(&mut self, done_bytes: u64) {
+        self.bar.set_position(done_bytes);
+    }
+
+    fn cancelled(&self) -> bool {
+        interrupt::requested()
+    }
+}
+
+impl Drop for WeightsBar {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }

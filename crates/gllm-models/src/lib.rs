@@ -10,11 +10,13 @@
 //! Texts: → [`text::Tokenizer`] → batches under a token budget → [`Encoder`] on `[tokens, hidden]` →
 //! [`SentencePipeline`] (pooling, dense, normalisation), [`SparseHead`], [`MultiVectorHead`] → vectors.
 //! Pairs: the same, up to the [`CrossEncoder`]'s head → scores.
+//! Export: folder → metadata and tensors of any type → a GGUF file ([`export_gguf`]).
 
 mod config;
 mod cross_encoder;
 mod embedding_engine;
 mod encoder;
+mod export;
 mod inputs;
 mod layers;
 mod load;
@@ -38,6 +40,7 @@ pub use config::{
 pub use cross_encoder::CrossEncoder;
 pub use embedding_engine::{EmbedOptions, EmbeddingEngine};
 pub use encoder::Encoder;
+pub use export::{ExportProgress, Exported, FileType, TypeTotal, export_gguf};
 pub use load::model_type;
 pub use multi_vector::MultiVectorHead;
 pub use ops::Activation;

@@ -4,7 +4,7 @@
 //! its versions 2 to 6 write. A model without `modules.json` is pooled by the mean and not normalised,
 //! as there. GGUF files say how to pool, and nothing of what follows: their vectors are normalised, as by llama.cpp.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use gllm_core::{LoadError, Result};
@@ -110,6 +110,51 @@ struct DenseFile {
     use_residual: bool,
 }
 
+/// What a Pooling module does.
+pub(crate) struct Pooling {
+    /// The file that says so.
+    pub(crate) path: PathBuf,
+    /// Their results are concatenated in this order.
+    pub(crate) modes: Vec<PoolingMode>,
+    /// Whether the tokens of a prompt count.
+    include_prompt: bool,
+}
+
+impl Pooling {
+    /// Reads the configuration in the module's folder.
+    pub(crate) fn read(folder: &Path) -> Result<Self> {
+        let (path, file): (_, PoolingFile) = require_config(folder)?;
+        let names = match file.pooling_mode {
+            Some(OneOrMany::One(name)) => vec![name],
+            Some(OneOrMany::Many(names)) => names,
+            // The order in which version 2 concatenated them.
+            None => [
+                ("cls", file.pooling_mode_cls_token),
+                ("max", file.pooling_mode_max_tokens),
+                ("mean", file.pooling_mode_mean_tokens),
+                ("mean_sqrt_len_tokens", file.pooling_mode_mean_sqrt_len_tokens),
+                ("weightedmean", file.pooling_mode_weightedmean_tokens),
+                ("lasttoken", file.pooling_mode_lasttoken),
+            ]
+            .into_iter()
+            .filter(|(_, on)| *on)
+            .map(|(name, _)| name.to_owned())
+            .collect(),
+        };
+        if names.is_empty() {
+            return Err(LoadError::new(path, bad_field("pooling_mode", "at least one mode", "none")).into());
+        }
+        let modes = names.iter().map(|name| {
+            PoolingMode::from_config(name).ok_or_else(|| {
+                let supported = "cls, max, mean, mean_sqrt_len_tokens, lasttoken";
+                LoadError::new(&path, unsupported("pooling_mode", name, supported))
+            })
+        });
+        let modes = modes.collect::<std::result::Result<_, _>>()?;
+        Ok(Self { path, modes, include_prompt: file.include_prompt })
+    }
+}
+
 impl SentencePipeline {
     /// Reads the modules of a model with hidden states of width `hidden`.
     ///
@@ -150,36 +195,10 @@ impl SentencePipeline {
     }
 
     fn read_pooling(&mut self, folder: &Path) -> Result<()> {
-        let (path, file): (_, PoolingFile) = require_config(folder)?;
-        let names = match file.pooling_mode {
-            Some(OneOrMany::One(name)) => vec![name],
-            Some(OneOrMany::Many(names)) => names,
-            // The order in which version 2 concatenated them.
-            None => [
-                ("cls", file.pooling_mode_cls_token),
-                ("max", file.pooling_mode_max_tokens),
-                ("mean", file.pooling_mode_mean_tokens),
-                ("mean_sqrt_len_tokens", file.pooling_mode_mean_sqrt_len_tokens),
-                ("weightedmean", file.pooling_mode_weightedmean_tokens),
-                ("lasttoken", file.pooling_mode_lasttoken),
-            ]
-            .into_iter()
-            .filter(|(_, on)| *on)
-            .map(|(name, _)| name.to_owned())
-            .collect(),
-        };
-        if names.is_empty() {
-            return Err(LoadError::new(path, bad_field("pooling_mode", "at least one mode", "none")).into());
-        }
-        let modes = names.iter().map(|name| {
-            PoolingMode::from_config(name).ok_or_else(|| {
-                let supported = "cls, max, mean, mean_sqrt_len_tokens, lasttoken";
-                LoadError::new(&path, unsupported("pooling_mode", name, supported))
-            })
-        });
-        self.pooling = modes.collect::<std::result::Result<_, _>>()?;
-        self.include_prompt = file.include_prompt;
-        self.dimensions *= self.pooling.len();
+        let pooling = Pooling::read(folder)?;
+        self.include_prompt = pooling.include_prompt;
+        self.dimensions *= pooling.modes.len();
+        self.pooling = pooling.modes;
         Ok(())
     }
 

@@ -44,6 +44,37 @@ impl DType {
         }
     }
 
+    /// The nearest elements to `values`, ties to even; `None` if this isn't a dense type of [`DType::FLOATS`]. Blocks
+    /// are made by [`blocks::quantize`].
+    ///
+    /// ```
+    /// use gllm_quant::DType;
+    /// assert_eq!(DType::BF16.to_bytes(&[1.0, -2.0]), Some(vec![0x80, 0x3f, 0x00, 0xc0]));
+    /// ```
+    #[must_use]
+    pub fn to_bytes(self, values: &[f32]) -> Option<Vec<u8>> {
+        match self {
+            Self::F32 => Some(values.iter().flat_map(|value| value.to_le_bytes()).collect()),
+            Self::F16 => Some(values.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect()),
+            Self::BF16 => Some(values.iter().flat_map(|value| bf16::from_f32(*value).to_le_bytes()).collect()),
+            Self::Block(_) | Self::Other(_) => None,
+        }
+    }
+
+    /// Bytes of `values` elements, which are whole blocks; `None` if this isn't a type of [`DType::FLOATS`], or they
+    /// aren't.
+    #[must_use]
+    pub fn bytes_of(self, values: usize) -> Option<usize> {
+        match self {
+            Self::F32 => values.checked_mul(4),
+            Self::F16 | Self::BF16 => values.checked_mul(2),
+            Self::Block(of) if values.is_multiple_of(of.block_len()) => {
+                (values / of.block_len()).checked_mul(of.block_bytes())
+            }
+            Self::Block(_) | Self::Other(_) => None,
+        }
+    }
+
     /// Adds elements to `sum`, widened to `f32`; nothing, if this isn't a type of [`DType::FLOATS`].
     pub fn add_to(self, bytes: &[u8], sum: &mut [f32]) {
         fn add(sum: &mut [f32], elements: impl Iterator<Item = f32>) {

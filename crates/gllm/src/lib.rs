@@ -23,6 +23,7 @@ pub use gllm_core::*;
 /// The registry, the store and downloads.
 pub use gllm_hub as hub;
 pub use gllm_hub::ModelRegistry;
+pub use gllm_models::{ExportProgress, Exported, FileType, TypeTotal, export_gguf};
 /// What is in weight files, without a device to compute with them.
 pub use gllm_quant as weights;
 pub use rerank::RerankBuilder;

@@ -5,6 +5,7 @@ mod errors;
 mod harness;
 mod inspect;
 mod models;
+mod quantize;
 mod rerank;
 mod resume;
 mod similarity;
