@@ -11,7 +11,7 @@ use gllm_models::text::Tokenizer;
 use gllm_models::{EmbedOptions, EmbeddingEngine, RerankEngine, RerankOptions};
 use gllm_quant::gguf::{Array, Value};
 use gllm_tests::gguf::Gguf;
-use gllm_tests::{embed, golden, max_abs_difference, read_npy, read_texts};
+use gllm_tests::{embed, golden, max_abs_difference, min_cosine, read_npy, read_texts};
 
 /// The limit of the models that the files come from, which isn't in GGUF.
 const LIMIT: usize = 48;
@@ -20,8 +20,12 @@ fn model(name: &str) -> PathBuf {
     golden().join("gguf_models").join(name)
 }
 
+fn engine_on(path: &Path, device: &Device) -> EmbeddingEngine {
+    EmbeddingEngine::load(path, device).unwrap_or_else(|e| panic!("{e}"))
+}
+
 fn engine(path: &Path) -> EmbeddingEngine {
-    EmbeddingEngine::load(path, &Device::flex()).unwrap_or_else(|e| panic!("{e}"))
+    engine_on(path, &Device::flex())
 }
 
 fn options() -> EmbedOptions {
@@ -51,9 +55,30 @@ fn agrees(file: &str, expected: &Path, has_padding: bool) {
 
 #[test]
 fn vectors_of_every_type_of_weights_match() {
-    for kind in ["f32", "f16", "bf16", "q8_0"] {
+    for kind in ["f32", "f16", "bf16"] {
         agrees(&format!("bert-{kind}.gguf"), &model(&format!("bert-{kind}.npy")), true);
     }
+}
+
+/// Here packed weights meet activations that are rounded to 8 bits, in a model whose random weights are large.
+#[test]
+fn vectors_of_packed_weights_point_the_same_way() {
+    let texts = read_texts(&golden().join("families/texts.json"));
+    let found = embed(&engine(&model("bert-q8_0.gguf")), &texts, &options());
+    let cosine = min_cosine(&found, &read_npy(&model("bert-q8_0.npy")));
+    println!("bert-q8_0.gguf: {cosine}");
+    assert!(cosine >= 0.995, "{cosine}");
+}
+
+/// Where there are no kernels for packed weights, they are floats.
+#[cfg(feature = "ndarray")]
+#[test]
+fn vectors_of_expanded_weights_match() {
+    let texts = read_texts(&golden().join("families/texts.json"));
+    let engine = engine_on(&model("bert-q8_0.gguf"), &gllm_models::device::ndarray());
+    let difference = max_abs_difference(&embed(&engine, &texts, &options()), &read_npy(&model("bert-q8_0.npy")));
+    println!("bert-q8_0.gguf: {difference:e}");
+    assert!(difference <= 2e-5, "{difference:e}");
 }
 
 #[test]
