@@ -6,9 +6,11 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
+use burn::tensor::Device;
 use gllm::{Error, ExportProgress, FileType, LoadProblem, export_gguf};
+use gllm_models::{EmbedOptions, EmbeddingEngine};
 use gllm_quant::gguf::{Array, GgufFile, Value};
-use gllm_tests::golden;
+use gllm_tests::{embed, golden, min_cosine, read_texts};
 use serde::Deserialize;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
@@ -157,6 +159,33 @@ fn a_file_of_floats_becomes_what_the_folder_does() {
                 assert_eq!((a.dtype, a.shape, a.bytes), (b.dtype, b.shape, b.bytes), "{of}: {name}");
             }
         }
+    }
+}
+
+#[test]
+fn a_file_embeds_as_its_folder_does() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let device = Device::flex();
+    let texts = read_texts(&golden().join("families/texts.json"));
+    // Without literal special tokens, of which GGUF doesn't say whether a text may hold them.
+    let texts: Vec<_> = texts.into_iter().filter(|text| !text.contains(['<', '['])).collect();
+    let texts: Vec<_> = texts.iter().filter(|text| text.len() < 60).collect();
+    assert!(texts.len() > 4);
+    for model in [
+        "bert/mean",
+        "families/xlm_roberta/cls-published-tokenizer",
+        "families/roberta/mean",
+        "families/distilbert/mean",
+        "families/nomic_bert/embedding",
+    ] {
+        let (model, out) = (golden().join(model), folder.path().join("out.gguf"));
+        write(&model, &out, FileType::F32);
+        let embedded = |path: &Path| {
+            let engine = EmbeddingEngine::load(path, &device).unwrap_or_else(|e| panic!("{e}"));
+            embed(&engine, &texts, &EmbedOptions::default())
+        };
+        let cosine = min_cosine(&embedded(&model), &embedded(&out));
+        assert!(cosine > 0.999_999, "{}: {cosine}", model.display());
     }
 }
 

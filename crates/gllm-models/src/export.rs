@@ -89,7 +89,7 @@ fn checkpoint(folder: &Path, files: &WeightFiles, of: FileType) -> Result<(Entri
         decoder.metadata(folder, &mut entries)?;
         (decoder.vocab_size(), tensors)
     } else {
-        let Family { architecture, names: from, config, task } = load::read(folder)?;
+        let Family { architecture, names: from, config, task } = load::read(files)?;
         let name = architecture.to_string();
         let Some((_, arch, to)) = ENCODERS.into_iter().find(|(family, ..)| *family == name) else {
             let supported = format!("{}, {}", ENCODERS.map(|(family, ..)| family).join(", "), Decoder::supported());
