@@ -2,7 +2,7 @@
 //!
 //! Weights stay as small as their file has them: [`pack::PackedMatrix`] only sorts their codes and scales so that a
 //! kernel reads them in one stream, sixteen outputs at a time. Activations are quantised on the fly to 8 bits in
-//! blocks of 32 ([`tiles::Tiles`]), as llama.cpp does. Within a block everything is exact integer arithmetic; blocks
+//! blocks of 32 ([`tiles::Tiles`]), as llama.cpp does, or for weights of 8 bits to twice that. Within a block everything is exact integer arithmetic; blocks
 //! are added in f32 in the order of the inputs, for each output alone. So a result doesn't depend on the instruction
 //! set, on the number of threads, or on the rows beside it.
 

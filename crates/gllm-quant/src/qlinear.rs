@@ -11,7 +11,7 @@ use crate::{BlockType, GroupQuantized, QTensor};
 
 /// `y = x · Wᵀ + b`, with `W` as small as its file has it.
 ///
-/// Activations are quantised on the fly: 8 bits, with a scale for each 32 of a row. The result for a row is the same,
+/// Activations are quantised on the fly: 8 bits, with a scale for each 32 of a row; 15 bits for weights of 8. The result for a row is the same,
 /// bit for bit, whatever rows stand beside it, on any number of threads and on any processor.
 #[derive(Clone)]
 pub struct QLinear {

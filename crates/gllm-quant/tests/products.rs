@@ -25,6 +25,11 @@ fn floats(seed: u32, len: usize) -> Vec<f32> {
     noise(seed).skip(1).take(len).map(|x| x as f32 / (1 << 23) as f32 - 1.0).collect()
 }
 
+/// What the rounding of activations may cost: they have 15 bits for weights of 8, and 8 for smaller ones.
+fn bound(bits: usize) -> f64 {
+    if bits >= 8 { 1e-4 } else { 1e-2 }
+}
+
 /// The size of the difference, relative to that of what is expected.
 fn relative_error(found: &[f32], expected: impl Iterator<Item = f64>) -> f64 {
     let squares = found.iter().zip(expected).fold((0.0, 0.0), |(error, size), (found, expected)| {
@@ -48,7 +53,10 @@ fn products_are_those_of_the_floats() {
                 bias.enumerate().map(|(output, bias)| blocks::dot(of, weights.row(output), x) + bias)
             });
             let relative = relative_error(&found, expected);
-            assert!(relative <= 1e-2, "{of} {outputs} × {inputs}, {rows} rows: {relative}");
+            assert!(
+                relative <= bound(of.block_bytes() * 8 / of.block_len()),
+                "{of} {outputs} × {inputs}, {rows} rows: {relative}"
+            );
         }
     }
 }
@@ -99,7 +107,7 @@ fn products_with_groups_are_those_of_the_floats() {
             floats.chunks(inputs).map(dot)
         });
         let relative = relative_error(&found, expected);
-        assert!(relative <= 1e-2, "{bits} bits, groups of {group_size}: {relative}");
+        assert!(relative <= bound(bits as usize), "{bits} bits, groups of {group_size}: {relative}");
     }
 }
 

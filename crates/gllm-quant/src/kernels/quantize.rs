@@ -2,24 +2,40 @@
 
 use crate::matmul::{BLOCK, Format, Mins, TileMut};
 
-/// Quantises `x`, `[tile.rows, inputs]`, for weights of a format.
+/// Quantises `x` for weights of a format: rows of `tile`, as many for each row of `x` as an activation has parts.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "compiled anew for each instruction set")]
 pub(super) fn quantize(x: &[f32], format: &Format, tile: &mut TileMut<'_>) {
-    let (rows, subs) = (tile.rows, format.subs);
-    for (row, x) in x.chunks_exact(x.len() / rows).enumerate() {
+    let (rows, parts) = (tile.rows, format.parts);
+    for (row, x) in x.chunks_exact(x.len() * parts / rows).enumerate() {
         for (block, x) in x.as_chunks::<BLOCK>().0.iter().enumerate() {
-            let place = block * rows + row;
-            let codes = &mut tile.codes[place * BLOCK..(place + 1) * BLOCK];
-            let scale = quantize_block(x, codes);
-            tile.scales[place] = scale;
-            for (sub, codes) in codes.chunks_exact(BLOCK / subs).enumerate() {
-                let sum: i32 = codes.iter().map(|&code| i32::from(code)).sum();
-                tile.starts[place * subs + sub] = -format.offset * sum;
-                if format.mins != Mins::None {
-                    tile.sums[place * subs + sub] = scale * sum as f32;
-                }
+            let place = block * rows + row * parts;
+            let codes = &mut tile.codes[place * BLOCK..(place + parts) * BLOCK];
+            let scale = if parts == 1 { quantize_block(x, codes) } else { quantize_in_two(x, codes) };
+            for (part, scale) in (place..place + parts).zip([scale, scale * LOW]) {
+                tile.scales[part] = scale;
+                sum_codes(part, format, tile);
             }
+        }
+    }
+}
+
+/// What the second part of an activation counts, beside the first.
+const LOW: f32 = 1.0 / 128.0;
+
+/// Added to a number below 2²², it leaves the nearest integer in the lowest bits, the even one of two.
+const ROUND: f32 = (3 << 22) as f32;
+
+/// Writes what a kernel needs to know of a block's codes as a whole.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "compiled anew for each instruction set")]
+fn sum_codes(place: usize, format: &Format, tile: &mut TileMut<'_>) {
+    let codes = &tile.codes[place * BLOCK..(place + 1) * BLOCK];
+    for (sub, codes) in codes.chunks_exact(BLOCK / format.subs).enumerate() {
+        let sum: i32 = codes.iter().map(|&code| i32::from(code)).sum();
+        tile.starts[place * format.subs + sub] = -format.offset * sum;
+        if format.mins != Mins::None {
+            tile.sums[place * format.subs + sub] = tile.scales[place] * sum as f32;
         }
     }
 }
@@ -27,18 +43,36 @@ pub(super) fn quantize(x: &[f32], format: &Format, tile: &mut TileMut<'_>) {
 /// Returns the scale. Where a number isn't finite, neither is the scale, and so no product.
 #[inline(always)]
 fn quantize_block(x: &[f32; BLOCK], codes: &mut [i8]) -> f32 {
-    /// Added to a number below 2²², it leaves the nearest integer in the lowest bits, the even one of two.
-    const ROUND: f32 = (3 << 22) as f32;
-
-    // Compared as integers, because the order of floats loses NaN.
-    let largest = f32::from_bits(x.iter().fold(0, |largest, x| largest.max(x.abs().to_bits())));
-    let inverse = 127.0 / largest;
-    // Infinite for zeros and for subnormal numbers, which count as zeros.
-    let inverse = if inverse.is_finite() { inverse } else { 0.0 };
+    let (largest, inverse) = range(x, 127.0);
     for (code, x) in codes.iter_mut().zip(x) {
         *code = (x * inverse + ROUND).to_bits() as i8;
     }
     largest / 127.0
+}
+
+/// As [`quantize_block`], with 7 bits more: behind the codes of the block those of what is left, in 128ths.
+#[inline(always)]
+fn quantize_in_two(x: &[f32; BLOCK], codes: &mut [i8]) -> f32 {
+    let (largest, inverse) = range(x, 127.0 / LOW);
+    let (high, low) = codes.split_at_mut(BLOCK);
+    for ((high, low), x) in high.iter_mut().zip(low).zip(x) {
+        let both = (x * inverse + ROUND).to_bits().wrapping_sub(ROUND.to_bits()).cast_signed();
+        // The nearest, so that what is left is from -64 to 63.
+        let nearest = (both + 64) >> 7;
+        *high = nearest as i8;
+        *low = (both - (nearest << 7)) as i8;
+    }
+    largest / 127.0
+}
+
+/// The largest magnitude, and what makes it `code`.
+#[inline(always)]
+fn range(x: &[f32; BLOCK], code: f32) -> (f32, f32) {
+    // Compared as integers, because the order of floats loses NaN.
+    let largest = f32::from_bits(x.iter().fold(0, |largest, x| largest.max(x.abs().to_bits())));
+    let inverse = code / largest;
+    // Infinite for zeros and for subnormal numbers, which count as zeros.
+    (largest, if inverse.is_finite() { inverse } else { 0.0 })
 }
 
 #[cfg(test)]
@@ -59,11 +93,24 @@ mod tests {
     }
 
     #[test]
+    fn two_codes_are_exact_to_fifteen_bits() {
+        let x: [f32; BLOCK] = std::array::from_fn(|i| (i as f32 * 1.3).sin());
+        let mut codes = [0; 2 * BLOCK];
+        let scale = quantize_in_two(&x, &mut codes);
+        for (i, x) in x.into_iter().enumerate() {
+            assert!(codes[i] > i8::MIN && (-64..64).contains(&codes[BLOCK + i]), "{codes:?}");
+            let found = scale * (f32::from(codes[i]) + LOW * f32::from(codes[BLOCK + i]));
+            assert!((found - x).abs() <= 0.501 * LOW * scale, "{found}, expected {x}");
+        }
+    }
+
+    #[test]
     fn what_is_not_finite_is_not_lost() {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut x = [1.0; BLOCK];
             x[17] = bad;
             assert!(!quantize_block(&x, &mut [0; BLOCK]).is_finite());
+            assert!(!quantize_in_two(&x, &mut [0; 2 * BLOCK]).is_finite());
         }
     }
 
@@ -73,6 +120,9 @@ mod tests {
             let mut codes = [1; BLOCK];
             assert!(quantize_block(&[small; BLOCK], &mut codes).is_finite());
             assert_eq!(codes, [0; BLOCK]);
+            let mut codes = [1; 2 * BLOCK];
+            assert!(quantize_in_two(&[small; BLOCK], &mut codes).is_finite());
+            assert_eq!(codes, [0; 2 * BLOCK]);
         }
     }
 }

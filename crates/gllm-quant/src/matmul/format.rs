@@ -23,6 +23,9 @@ pub(crate) struct Format {
     pub(crate) offset: i32,
     /// Values of codes, where they aren't the codes.
     pub(crate) table: Option<[u8; 16]>,
+    /// How many codes make an activation: one of 8 bits, or two of 15 bits together, for weights of 8 bits, which are
+    /// exact enough for the rounding of activations to be most of the error.
+    pub(crate) parts: usize,
 }
 
 /// What is subtracted from scaled values.
@@ -37,7 +40,8 @@ pub(crate) enum Mins {
 
 impl Format {
     const fn new(bits: usize, offset: i32) -> Self {
-        Self { bits, subs: 1, has_sub_scales: false, mins: Mins::None, offset, table: None }
+        let parts = if bits == 8 { 2 } else { 1 };
+        Self { bits, subs: 1, has_sub_scales: false, mins: Mins::None, offset, table: None, parts }
     }
 
     const fn mins(mut self, mins: Mins) -> Self {
@@ -91,7 +95,6 @@ impl FormatKind {
     /// The arithmetic of a block type, if there is code for it.
     pub(crate) fn of<B: IntegerBlock>() -> Option<Self> {
         let format = Format {
-            bits: B::BITS,
             subs: BLOCK / B::SUB,
             has_sub_scales: B::HAS_SUB_SCALES,
             mins: match (B::HAS_MINS, B::HAS_SUB_SCALES) {
@@ -99,8 +102,7 @@ impl FormatKind {
                 (true, false) => Mins::Span,
                 (true, true) => Mins::Sub,
             },
-            offset: B::OFFSET,
-            table: None,
+            ..Format::new(B::BITS, B::OFFSET)
         };
         let format = B::TABLE.map_or(format, |values| format.table(values));
         Self::ALL.iter().copied().find(|kind| kind.format() == format)

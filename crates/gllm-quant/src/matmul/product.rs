@@ -23,6 +23,7 @@ pub(crate) fn multiply(isa: Isa, matrix: &PackedMatrix, x: &[f32], bias: Option<
     if x.is_empty() {
         return;
     }
+    let parts = matrix.kind().format().parts;
     let tiles = Tiles::new(isa, x, inputs, &matrix.kind().format());
     let tiles: Vec<Tile<'_>> = tiles.iter().collect();
     let chunk = (CHUNK_BYTES / inputs / TILE_ROWS[0]).max(1);
@@ -36,11 +37,15 @@ pub(crate) fn multiply(isa: Isa, matrix: &PackedMatrix, x: &[f32], bias: Option<
                 let mut products = [[0.0; PANEL]; TILE_ROWS[0]];
                 let products = &mut products[..tile.rows];
                 kernel.eval(matrix.kind(), bytes, matrix.span_blocks(), tile, products);
-                for (row, products) in products.iter().enumerate() {
+                for (row, products) in products.chunks_exact_mut(parts).enumerate() {
+                    let (sums, others) = products.split_at_mut(1);
+                    for other in others {
+                        sums[0].iter_mut().zip(other).for_each(|(sum, product)| *sum += *product);
+                    }
                     #[expect(unsafe_code, reason = "threads write different columns")]
                     // SAFETY: a panel is given to one thread, which writes its rows one after the other.
                     unsafe {
-                        y.write(tile.first_row + row, panel, products, bias);
+                        y.write(tile.first_row / parts + row, panel, &sums[0], bias);
                     }
                 }
             }

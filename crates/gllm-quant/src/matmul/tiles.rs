@@ -1,14 +1,17 @@
 //! Activations, quantised for kernels: 8 bits, with a scale for each 32 inputs of a row.
 //!
+//! `q = round(x · 127 / max|x|)`, as `Q8_0` of ggml. Where the format wants two parts, what `q` leaves of `x` is a row of
+//! its own behind that of `q`; kernels don't know, and the results of both are added.
+//!
 //! Rows are cut into tiles of at most 8; a tile has its blocks in the order of the inputs, and in a block its rows one
-//! after the other, so that a kernel reads it as one stream. `q = round(x · 127 / max|x|)`, as `Q8_0` of ggml.
+//! after the other, so that a kernel reads it as one stream.
 
 use rayon::prelude::*;
 
 use super::{BLOCK, Format, TILE_ROWS};
 use crate::kernels::Isa;
 
-/// `[rows, inputs]`, quantised.
+/// `[rows, inputs]`, quantised: `parts` rows for each row of activations.
 pub(crate) struct Tiles {
     blocks: usize,
     /// First row and number of rows of each tile.
@@ -18,6 +21,7 @@ pub(crate) struct Tiles {
     starts: Vec<i32>,
     sums: Vec<f32>,
     subs: usize,
+    parts: usize,
 }
 
 /// As [`Tile`], being made.
@@ -29,7 +33,7 @@ pub(crate) struct TileMut<'a> {
     pub(crate) sums: &'a mut [f32],
 }
 
-/// Some rows of activations: `rows` is 1, 2, 4 or 8.
+/// Some quantised rows: `rows` is 1, 2, 4 or 8, and a multiple of the parts of an activation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tile<'a> {
     pub(crate) first_row: usize,
@@ -49,7 +53,8 @@ pub(crate) struct Tile<'a> {
 impl Tiles {
     /// Quantises `x`, `[rows, inputs]`, for weights of a format.
     pub(crate) fn new(isa: Isa, x: &[f32], inputs: usize, format: &Format) -> Self {
-        let (rows, blocks, subs) = (x.len() / inputs, inputs / BLOCK, format.subs);
+        let (blocks, subs, parts) = (inputs / BLOCK, format.subs, format.parts);
+        let rows = x.len() / inputs * parts;
         let mut ranges = Vec::new();
         let mut first = 0;
         for size in TILE_ROWS {
@@ -67,6 +72,7 @@ impl Tiles {
             starts: vec![0; places * subs],
             sums: vec![0.0; places * subs],
             subs,
+            parts,
         };
         let mut jobs: Vec<_> = made.iter_mut(x).collect();
         match jobs.as_mut_slice() {
@@ -79,7 +85,7 @@ impl Tiles {
 
     /// Each tile with its rows of `x`.
     fn iter_mut<'a>(&'a mut self, x: &'a [f32]) -> impl Iterator<Item = (&'a [f32], TileMut<'a>)> {
-        let (blocks, subs) = (self.blocks, self.subs);
+        let (blocks, subs, parts) = (self.blocks, self.subs, self.parts);
         let mut rest = (x, &mut *self.codes, &mut *self.scales, &mut *self.starts, &mut *self.sums);
         self.ranges.iter().map(move |&(_, rows)| {
             let places = rows * blocks;
@@ -90,7 +96,7 @@ impl Tiles {
                 starts: rest.3.split_off_mut(..places * subs).unwrap_or_default(),
                 sums: rest.4.split_off_mut(..places * subs).unwrap_or_default(),
             };
-            (rest.0.split_off(..places * BLOCK).unwrap_or_default(), tile)
+            (rest.0.split_off(..places / parts * BLOCK).unwrap_or_default(), tile)
         })
     }
 
