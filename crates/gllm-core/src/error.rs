@@ -201,7 +201,7 @@ pub enum LoadProblem {
         nearest: Option<String>,
     },
     /// A tensor has another shape than the model's configuration says.
-    #[error("tensor `{tensor}` has shape {found:?}, expected {expected:?}; config.json and the weights disagree")]
+    #[error("tensor `{tensor}` has shape {found:?}, expected {expected:?}; the configuration and the weights disagree")]
     Shape {
         /// The tensor's name.
         tensor: String,
@@ -278,7 +278,7 @@ pub enum InferenceError {
     },
     /// The tokenizer made a token that the model has no embedding for.
     #[error(
-        "text {index} has token id {id}, but the model's vocabulary ends at {vocab}; tokenizer.json is of another model"
+        "text {index} has token id {id}, but the model's vocabulary ends at {vocab}; the tokenizer is of another model"
     )]
     TokenOutOfRange {
         /// Place of the text in the request.
@@ -341,7 +341,7 @@ mod tests {
         let error = Error::from(LoadError::new("/m/model.safetensors", problem));
         assert_eq!(
             error.to_string(),
-            "cannot load `/m/model.safetensors`: tensor `pooler.weight` has shape [3, 2], expected [2, 3]; config.json and the weights disagree"
+            "cannot load `/m/model.safetensors`: tensor `pooler.weight` has shape [3, 2], expected [2, 3]; the configuration and the weights disagree"
         );
     }
 
