@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use burn::tensor::Device;
-use gllm::{Client, ClientConfig, Truncated, Truncation};
+use gllm::{Client, ClientConfig, FileType, Truncated, Truncation, export_gguf};
 use gllm_models::text::Tokenizer;
 use gllm_models::{EmbedOptions, EmbeddingEngine};
 use gllm_tests::{embed, golden, max_abs_difference, min_cosine, read_npy, read_texts};
@@ -42,6 +42,22 @@ fn vectors_match_on_flex() {
 #[test]
 fn vectors_match_on_ndarray() {
     matches_the_reference(&gllm_models::device::ndarray());
+}
+
+#[test]
+fn vectors_from_gguf_match_as_far_as_its_weights_do() {
+    let Some(folder) = folder() else { return };
+    let place = tempfile::tempdir().expect("a temporary folder");
+    // The model's own limit isn't in the file.
+    let options = EmbedOptions { max_length: Some(256), ..EmbedOptions::default() };
+    for (of, at_least) in [(FileType::F16, 0.9999), (FileType::Q8_0, 0.999)] {
+        let path = place.path().join(format!("{of}.gguf"));
+        export_gguf(folder, &path, of, &mut ()).expect("a model that GGUF has a place for");
+        let engine = EmbeddingEngine::load(&path, &Device::flex()).expect("a valid model");
+        let cosine = min_cosine(&embed(&engine, &texts(), &options), &expected());
+        println!("{of}: cosine {cosine:.7}");
+        assert!(cosine >= at_least, "{of}: {cosine}");
+    }
 }
 
 #[test]
