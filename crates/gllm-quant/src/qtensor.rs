@@ -35,8 +35,11 @@ impl QTensor {
     /// ```
     ///
     /// # Errors
-    /// [`InvalidConfig`] if a row isn't a whole number of blocks, or the bytes are too few or too many.
+    /// [`InvalidConfig`] if a dimension is 0, a row isn't a whole number of blocks, or the bytes are too few or too many.
     pub fn new(of: BlockType, [outputs, inputs]: [usize; 2], bytes: Bytes) -> Result<Self> {
+        if outputs == 0 || inputs == 0 {
+            return Err(InvalidConfig::new("shape", "at least 1 × 1", format!("{outputs} × {inputs}")).into());
+        }
         if !inputs.is_multiple_of(of.block_len()) {
             let expected = format!("a multiple of {}, the elements of a {of} block", of.block_len());
             return Err(InvalidConfig::new("inputs", expected, inputs.to_string()).into());
