@@ -1,10 +1,11 @@
 //! Activations to 8 bits: one body without branches, compiled for each instruction set.
 
+#![expect(clippy::inline_always, reason = "compiled anew for each instruction set")]
+
 use crate::matmul::{BLOCK, Format, Mins, TileMut};
 
 /// Quantises `x` for weights of a format: rows of `tile`, as many for each row of `x` as an activation has parts.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "compiled anew for each instruction set")]
 pub(super) fn quantize(x: &[f32], format: &Format, tile: &mut TileMut<'_>) {
     let (rows, parts) = (tile.rows, format.parts);
     for (row, x) in x.chunks_exact(x.len() * parts / rows).enumerate() {
@@ -28,7 +29,6 @@ const ROUND: f32 = (3 << 22) as f32;
 
 /// Writes what a kernel needs to know of a block's codes as a whole.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "compiled anew for each instruction set")]
 fn sum_codes(place: usize, format: &Format, tile: &mut TileMut<'_>) {
     let codes = &tile.codes[place * BLOCK..(place + 1) * BLOCK];
     for (sub, codes) in codes.chunks_exact(BLOCK / format.subs).enumerate() {
