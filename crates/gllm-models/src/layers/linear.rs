@@ -15,7 +15,6 @@ use crate::{Weights, ops};
 
 /// `[outputs, inputs]` in the checkpoint; `bias`: `[outputs]`.
 #[derive(Debug)]
-#[cfg_attr(feature = "cpu", expect(clippy::large_enum_variant, reason = "a few for each model, never moved"))]
 pub(crate) enum Linear {
     /// Floats; the weight is a view of the checkpoint's, `[inputs, outputs]`.
     Dense { weight: Tensor<2>, bias: Option<Tensor<1>> },
@@ -70,6 +69,25 @@ impl Linear {
             Self::Packed(layer) => ops::packed_linear(x, layer),
         }
     }
+}
+
+/// The weight here as it is kept on a GPU; `None` if it isn't quantised.
+fn narrow(
+    weights: &Weights<'_>,
+    groups: Option<&GroupQuantized>,
+    inputs: usize,
+    outputs: usize,
+) -> Result<Option<NarrowWeight>> {
+    let device = weights.device();
+    let (weight, of) = match groups {
+        Some(groups) => (NarrowWeight::from_groups(groups, device), format!("{} bits in groups", groups.bits)),
+        None => match weights.quantized("weight", outputs, inputs)? {
+            Some(blocks) => (NarrowWeight::from_blocks(&blocks, device), blocks.block_type().to_string()),
+            None => return Ok(None),
+        },
+    };
+    weights.converted(of, weight.form());
+    Ok(Some(weight))
 }
 
 #[cfg(test)]
@@ -152,23 +170,4 @@ mod tests {
     fn layers_quantised_by_groups_become_floats_elsewhere() {
         check(&crate::device::ndarray(), false);
     }
-}
-
-/// The weight here as it is kept on a GPU; `None` if it isn't quantised.
-fn narrow(
-    weights: &Weights<'_>,
-    groups: Option<&GroupQuantized>,
-    inputs: usize,
-    outputs: usize,
-) -> Result<Option<NarrowWeight>> {
-    let device = weights.device();
-    let (weight, of) = match groups {
-        Some(groups) => (NarrowWeight::from_groups(groups, device), format!("{} bits in groups", groups.bits)),
-        None => match weights.quantized("weight", outputs, inputs)? {
-            Some(blocks) => (NarrowWeight::from_blocks(&blocks, device), blocks.block_type().to_string()),
-            None => return Ok(None),
-        },
-    };
-    weights.converted(of, weight.form());
-    Ok(Some(weight))
 }
