@@ -1,6 +1,9 @@
 //! The GPU path on software Vulkan (lavapipe): a few small models, few shapes.
 
-use gllm_models::{EmbedOptions, EmbeddingEngine, device};
+use std::path::Path;
+
+use gllm_models::{EmbedOptions, EmbeddingEngine, FileType, device, export_gguf};
+use gllm_tests::gguf::Gguf;
 use gllm_tests::{embed, golden, max_abs_difference, read_npy, read_texts, software_vulkan};
 
 #[test]
@@ -24,4 +27,29 @@ fn auto_does_not_take_a_software_adapter() {
     }
     let taken = device::open(gllm::Device::Auto).expect("a CPU at least").description;
     assert!(!taken.contains("llvmpipe"), "{taken}");
+}
+
+#[test]
+fn quantised_weights_match_their_floats() {
+    let Some(device) = software_vulkan() else { return };
+    let texts = read_texts(&golden().join("bert/texts.json"));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let vectors = |path: &Path| {
+        let engine = EmbeddingEngine::load(path, &device).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        embed(&engine, &texts[..2], &EmbedOptions::default())
+    };
+    // Codes of 8 and 4 bits, and a type with minima, which becomes half floats, where there are any.
+    for (of, tolerance) in [(FileType::Q8_0, 1e-5), (FileType::Q4_0, 1e-5), (FileType::Q4_1, 2e-3)] {
+        let [quantised, floats] = ["quantised.gguf", "floats.gguf"].map(|name| folder.path().join(name));
+        export_gguf(&golden().join("gguf_models/bert-f32.gguf"), &quantised, of, &mut ())
+            .unwrap_or_else(|e| panic!("{of}: {e}"));
+        let mut file = Gguf::read(&quantised);
+        file.dequantize();
+        file.write(&floats);
+        let (found, expected) = (vectors(&quantised), vectors(&floats));
+        let largest = expected.iter().flatten().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+        let difference = max_abs_difference(&found, &expected) / largest;
+        println!("{of}: {difference:e}");
+        assert!(difference <= tolerance, "{of}: {difference:e}");
+    }
 }

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-use gllm_quant::RawTensor;
 use gllm_quant::gguf::{Array, GgufFile, Value, Writer};
+use gllm_quant::{DType, RawTensor};
 
 /// What a file says, to be changed and written again.
 #[derive(Debug)]
@@ -63,6 +63,20 @@ impl Gguf {
     /// Takes the tensor called `name` out.
     pub fn remove_tensor(&mut self, name: &str) {
         self.tensors.retain(|(found, _)| found != name);
+    }
+
+    /// Makes floats of the tensors that are quantised.
+    ///
+    /// # Panics
+    /// If a tensor isn't made of numbers.
+    pub fn dequantize(&mut self) {
+        for (name, tensor) in &mut self.tensors {
+            if let DType::Block(_) = tensor.dtype {
+                let floats = tensor.dtype.to_f32(&tensor.bytes).unwrap_or_else(|| panic!("{name}: no numbers"));
+                tensor.bytes = floats.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>().into();
+                tensor.dtype = DType::F32;
+            }
+        }
     }
 
     /// Writes the file.

@@ -5,6 +5,7 @@ mod embeddings;
 mod feed_forward;
 mod layer_norm;
 mod linear;
+mod narrow_weight;
 mod relative_bias;
 mod self_attention;
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{AllocationProperty, Bytes, DType as BurnDType, Device, Shape, Tensor, TensorData};
 use gllm_core::{LoadError, LoadProblem, Result};
-use gllm_quant::{BlockType, DType, GroupQuantized, QTensor, QuantizationConfig, RawTensor, WeightFiles};
+use gllm_quant::{DType, GroupQuantized, QTensor, QuantizationConfig, RawTensor, WeightFiles};
 
 use crate::config::read_json;
 use crate::layers::EmbeddingTable;
@@ -30,8 +30,8 @@ pub struct Weights<'a> {
 #[derive(Debug, Default)]
 struct Report {
     used: BTreeSet<String>,
-    /// How many of each block type became floats.
-    expanded: BTreeMap<BlockType, usize>,
+    /// How many quantised ones of each type were converted, by what became of them.
+    converted: BTreeMap<&'static str, BTreeMap<String, usize>>,
 }
 
 impl<'a> Weights<'a> {
@@ -42,11 +42,11 @@ impl<'a> Weights<'a> {
         let quantization = quantization(files)?;
         let quantization = quantization.as_ref();
         let model = read(&Weights { files, quantization, device, prefix: String::new(), report: &report })?;
-        let Report { used, expanded } = report.into_inner();
+        let Report { used, converted } = report.into_inner();
         let unused: Vec<&str> = files.names().filter(|name| !used.contains(*name)).collect();
         tracing::debug!(folder = %files.folder().display(), used = used.len(), unused = ?unused, "weights loaded");
-        if !expanded.is_empty() {
-            tracing::info!(tensors = ?expanded, "expanded to f32: this device has no kernels for them as they are");
+        for (form, tensors) in converted {
+            tracing::info!(?tensors, "kept as {form}: this device has no kernels for them as they are");
         }
         Ok(model)
     }
@@ -80,13 +80,18 @@ impl<'a> Weights<'a> {
     pub fn tensor<const D: usize>(&self, name: &str, shape: [usize; D]) -> Result<Tensor<D>> {
         let (raw, path) = self.raw(name, &shape)?;
         if let DType::Block(of) = raw.dtype {
-            *self.report.borrow_mut().expanded.entry(of).or_default() += 1;
+            self.converted(of.to_string(), "f32");
         }
         let bytes = match raw.dtype {
             DType::F32 if is_native_f32(&raw.bytes) => Bytes::from_shared(raw.bytes, AllocationProperty::Other),
             dtype => Bytes::from_elems(dtype.to_f32(&raw.bytes).ok_or_else(|| self.not_a_float(name, dtype, path))?),
         };
         Ok(self.upload(bytes, shape))
+    }
+
+    /// Counts a quantised tensor, `of` this type, that is kept in another form.
+    pub(crate) fn converted(&self, of: String, form: &'static str) {
+        *self.report.borrow_mut().converted.entry(form).or_default().entry(of).or_default() += 1;
     }
 
     /// These floats on the device.

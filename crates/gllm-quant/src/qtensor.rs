@@ -5,7 +5,8 @@ use std::fmt;
 use bytes::Bytes;
 use gllm_core::{InvalidConfig, Result};
 
-use crate::{BlockType, blocks};
+use crate::BlockType;
+use crate::blocks::{self, IntegerBlock};
 
 /// `[outputs, inputs]` in blocks. That the bytes are as many as shape and type say is checked once, here.
 #[derive(Clone)]
@@ -84,5 +85,58 @@ impl QTensor {
     #[must_use]
     pub fn dequantize(&self) -> Vec<f32> {
         blocks::dequantize(self.of, &self.bytes)
+    }
+
+    /// The weights as bytes and scales, where they are just that: a scale for each 32 inputs of a row, and signed codes.
+    /// `None` for a type that has more, or other codes.
+    ///
+    /// ```
+    /// use gllm_quant::{BlockType, QTensor};
+    /// // One scale of 0.5, then 32 bytes.
+    /// let bytes: Vec<u8> = [0x00, 0x38].into_iter().chain(0..32).collect();
+    /// let weight = QTensor::new(BlockType::Q8_0, [1, 32], bytes.into())?;
+    /// let (codes, scales) = weight.int8_blocks().expect("a type of one scale");
+    /// assert_eq!((&codes[..3], &scales[..]), (&[0, 1, 2][..], &[0.5][..]));
+    /// # Ok::<(), gllm_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn int8_blocks(&self) -> Option<(Vec<i8>, Vec<f32>)> {
+        match self.of {
+            BlockType::Q4_0 => Some(int8_blocks::<blocks::BlockQ4_0>(&self.bytes)),
+            BlockType::Q5_0 => Some(int8_blocks::<blocks::BlockQ5_0>(&self.bytes)),
+            BlockType::Q8_0 => Some(int8_blocks::<blocks::BlockQ8_0>(&self.bytes)),
+            BlockType::IQ4_NL => Some(int8_blocks::<blocks::BlockIq4Nl>(&self.bytes)),
+            _ => None,
+        }
+    }
+}
+
+/// The codes and scales of a type without minima and with one scale for a block of 32.
+fn int8_blocks<B: IntegerBlock>(bytes: &[u8]) -> (Vec<i8>, Vec<f32>) {
+    let blocks = blocks::blocks::<B>(bytes);
+    let mut codes = vec![0; blocks.len() * B::SUB];
+    for (block, codes) in blocks.iter().zip(codes.chunks_exact_mut(B::SUB)) {
+        block.codes(codes);
+    }
+    let codes = codes.into_iter().map(|code| B::value(code) as i8).collect();
+    (codes, blocks.iter().map(|block| block.d().to_f32()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_and_scales_say_the_same_as_floats() {
+        let values: Vec<f32> = (0..256).map(|at| ((at * 37) % 101) as f32 / 50.0 - 1.0).collect();
+        for of in BlockType::ALL {
+            let Ok(bytes) = blocks::quantize(of, &values) else { continue };
+            let weight = QTensor::new(of, [1, 256], bytes.into()).expect("whole blocks");
+            let one_scale = [BlockType::Q4_0, BlockType::Q5_0, BlockType::Q8_0, BlockType::IQ4_NL].contains(&of);
+            assert_eq!(weight.int8_blocks().is_some(), one_scale, "{of}");
+            let Some((codes, scales)) = weight.int8_blocks() else { continue };
+            let products = codes.iter().enumerate().map(|(at, code)| scales[at / 32] * f32::from(*code));
+            assert_eq!(products.collect::<Vec<_>>(), weight.dequantize(), "{of}");
+        }
     }
 }

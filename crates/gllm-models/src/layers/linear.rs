@@ -5,17 +5,21 @@ use std::sync::Arc;
 
 use burn::tensor::{Bytes, Tensor};
 use gllm_core::Result;
+use gllm_quant::GroupQuantized;
 #[cfg(feature = "cpu")]
 use gllm_quant::QLinear;
 
+use super::narrow_weight::NarrowWeight;
+use crate::device::is_cpu;
 use crate::{Weights, ops};
 
 /// `[outputs, inputs]` in the checkpoint; `bias`: `[outputs]`.
 #[derive(Debug)]
-#[cfg_attr(feature = "cpu", expect(clippy::large_enum_variant, reason = "a few for each model, never moved"))]
 pub(crate) enum Linear {
     /// Floats; the weight is a view of the checkpoint's, `[inputs, outputs]`.
     Dense { weight: Tensor<2>, bias: Option<Tensor<1>> },
+    /// Quantised, widened for each product.
+    Narrow { weight: NarrowWeight, bias: Option<Tensor<1>> },
     /// Quantised, as small as in the checkpoint.
     #[cfg(feature = "cpu")]
     Packed(Arc<QLinear>),
@@ -23,7 +27,7 @@ pub(crate) enum Linear {
 
 impl Linear {
     /// Reads the weight and, where there is one, the bias. Quantised weights stay packed where the device has kernels
-    /// for them; elsewhere they become floats.
+    /// for them; on GPUs they are kept narrow, and elsewhere they become floats.
     pub(crate) fn load(weights: &Weights<'_>, inputs: usize, outputs: usize, has_bias: bool) -> Result<Self> {
         let groups = weights.quantized_by_groups(outputs, inputs)?;
         #[cfg(feature = "cpu")]
@@ -40,6 +44,12 @@ impl Linear {
                 }
             }
         }
+        if !is_cpu(weights.device())
+            && let Some(weight) = narrow(weights, groups.as_ref(), inputs, outputs)?
+        {
+            let bias = has_bias.then(|| weights.tensor("bias", [outputs])).transpose()?;
+            return Ok(Self::Narrow { weight, bias });
+        }
         let weight = match groups {
             Some(groups) => weights.upload(Bytes::from_elems(groups.dequantize()), [outputs, inputs]),
             None => weights.tensor("weight", [outputs, inputs])?,
@@ -54,10 +64,30 @@ impl Linear {
     pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         match self {
             Self::Dense { weight, bias } => ops::linear(x, weight.clone(), bias.clone()),
+            Self::Narrow { weight, bias } => ops::linear(x, weight.widened(), bias.clone()),
             #[cfg(feature = "cpu")]
             Self::Packed(layer) => ops::packed_linear(x, layer),
         }
     }
+}
+
+/// The weight here as it is kept on a GPU; `None` if it isn't quantised.
+fn narrow(
+    weights: &Weights<'_>,
+    groups: Option<&GroupQuantized>,
+    inputs: usize,
+    outputs: usize,
+) -> Result<Option<NarrowWeight>> {
+    let device = weights.device();
+    let (weight, of) = match groups {
+        Some(groups) => (NarrowWeight::from_groups(groups, device), format!("{} bits in groups", groups.bits)),
+        None => match weights.quantized("weight", outputs, inputs)? {
+            Some(blocks) => (NarrowWeight::from_blocks(&blocks, device), blocks.block_type().to_string()),
+            None => return Ok(None),
+        },
+    };
+    weights.converted(of, weight.form());
+    Ok(Some(weight))
 }
 
 #[cfg(test)]
