@@ -35,7 +35,7 @@ impl Gguf {
     /// If there is no such key.
     pub fn get(&mut self, key: &str) -> &mut Value {
         let found = self.metadata.iter_mut().find(|(name, _)| name == key);
-        found.map(|(_, value)| value).unwrap_or_else(|| panic!("no {key}"))
+        found.map_or_else(|| panic!("no {key}"), |(_, value)| value)
     }
 
     /// The strings of `key`.

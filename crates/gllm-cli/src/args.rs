@@ -268,7 +268,7 @@ pub(crate) struct QuantizeArgs {
     /// The file to write
     #[arg(value_name = "OUT.gguf")]
     pub(crate) output: PathBuf,
-    /// What the weights are written as: F32, F16, Q8_0, Q4_K_M and others, see below
+    /// What the weights are written as: `F32`, `F16`, `Q8_0`, `Q4_K_M` and others, see below
     #[arg(short = 't', long = "type", value_name = "TYPE")]
     pub(crate) of: FileType,
     /// Replace a file that is there

@@ -63,7 +63,7 @@ fn pieces(vocabulary: &Vocabulary<'_>) -> Result<Vec<(String, f64)>> {
     let used = || vocabulary.tokens().filter(|(.., kind)| *kind != Kind::Unused).map(|(id, ..)| id);
     // A mended mask token has the score of those that fill the vocabulary.
     let lowest = used().filter(|&id| vocabulary.special().mask != Some(id)).map(score).fold(0.0, f32::min);
-    let n_pieces = used().last().map_or(0, |last| last as usize + 1);
+    let n_pieces = used().max().map_or(0, |last| last as usize + 1);
     let pieces = vocabulary.tokens().take(n_pieces);
     Ok(pieces.map(|(id, text, _)| (text.to_owned(), score(id).max(lowest).into())).collect())
 }
