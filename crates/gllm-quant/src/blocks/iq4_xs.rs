@@ -1,4 +1,5 @@
-//! `IQ4_XS`: `d · scale · VALUES[q]`, with the values of `IQ4_NL`, 4 bits a code, and a scale of 6 bits for 32 elements.
+//! `IQ4_XS`: `d · scale · VALUES[q]`, with 4 bits a code, the values of `IQ4_NL`, and a scale of 6 bits for 32
+//! elements.
 
 use bytemuck::{Pod, Zeroable};
 use half::f16;
