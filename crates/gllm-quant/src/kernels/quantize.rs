@@ -50,7 +50,7 @@ fn quantize_block(x: &[f32; BLOCK], codes: &mut [i8]) -> f32 {
     largest / 127.0
 }
 
-/// As [`quantize_block`], with 7 bits more: behind the codes of the block those of what is left, in 128ths.
+/// As [`quantize_block`], with 7 bits more: behind the codes of the block those of what is left, 128 times as fine.
 #[inline(always)]
 fn quantize_in_two(x: &[f32; BLOCK], codes: &mut [i8]) -> f32 {
     let (largest, inverse) = range(x, 127.0 / LOW);
