@@ -3,8 +3,13 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use gllm_quant::BlockType;
+
+/// Long enough for idle threads to fall asleep.
+const REST: Duration = Duration::from_millis(100);
 
 /// A running `benches/peers/llama_matmul.py`.
 pub(crate) struct LlamaCpp {
@@ -35,6 +40,8 @@ impl LlamaCpp {
         writeln!(self.input, "{of} {outputs} {inputs} {rows} {}", self.threads)?;
         let mut answer = String::new();
         self.output.read_line(&mut answer)?;
+        // Its threads go on looking for work for a while before they sleep.
+        thread::sleep(REST);
         match answer.trim() {
             "" => Err("llama.cpp's process ended; is `llama-cpp-python` installed for this Python?".into()),
             "none" => Ok(None),

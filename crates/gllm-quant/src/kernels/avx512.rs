@@ -47,6 +47,12 @@ impl Avx512 {
 /// Groups of inputs in a block.
 const GROUPS: usize = BLOCK / GROUP;
 
+/// Bytes that come into the cache together.
+const LINE: usize = 64;
+
+/// How many bytes ahead of the computation memory is asked for. It stops at each page by itself.
+const AHEAD: usize = 4096;
+
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[expect(unsafe_code, reason = "loads at places that the caller has checked")]
 /// # Safety
@@ -87,6 +93,9 @@ unsafe fn panel<F: StaticFormat, const R: usize>(
                     }
                 }
                 let values = values::<F>(at.add(format.sub_bytes()));
+                for line in 0..format.block_bytes().div_ceil(LINE) {
+                    _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD + LINE * line).cast());
+                }
                 at = at.add(format.block_bytes());
                 for sum in &mut totals {
                     let scale = _mm512_set1_ps(*tile.scales.get_unchecked(place));
