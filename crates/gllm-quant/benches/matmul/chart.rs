@@ -15,13 +15,10 @@ pub(crate) fn draw(report: &Report) -> Result<String> {
         let root = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         root.fill(&WHITE)?;
         let (above, below) = root.split_vertically(SIZE.1 / 2);
-        let largest = report.products.iter().map(|figures| figures.outputs * figures.inputs).max().unwrap_or(0);
+        let shape = |figures: &Figures| [figures.outputs, figures.inputs];
+        let largest = report.products.iter().map(shape).max_by_key(|[outputs, inputs]| outputs * inputs);
         let of_rows = |one: bool| -> Vec<&Figures> {
-            let is_it = |figures: &&Figures| {
-                figures.outputs * figures.inputs == largest
-                    && figures.outputs > figures.inputs
-                    && (figures.rows == 1) == one
-            };
+            let is_it = |figures: &&Figures| Some(shape(figures)) == largest && (figures.rows == 1) == one;
             report.products.iter().filter(is_it).collect()
         };
         let read = Some(report.limits.read_gb_per_second);
