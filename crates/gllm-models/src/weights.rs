@@ -103,6 +103,7 @@ impl<'a> Weights<'a> {
     ///
     /// # Errors
     /// As [`Weights::tensor`].
+    #[cfg(feature = "cpu")]
     pub(crate) fn values(&self, name: &str, len: usize) -> Result<Vec<f32>> {
         let (raw, path) = self.raw(name, &[len])?;
         Ok(raw.dtype.to_f32(&raw.bytes).ok_or_else(|| self.not_a_float(name, raw.dtype, path))?)
