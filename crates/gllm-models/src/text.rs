@@ -1,7 +1,7 @@
 //! Texts to tokens, and tokens to batches.
 
 mod batch;
-mod gguf_tokenizer;
+pub(crate) mod gguf_tokenizer;
 mod tokenizer;
 
 pub use batch::plan_batches;

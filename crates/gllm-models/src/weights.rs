@@ -109,16 +109,14 @@ impl<'a> Weights<'a> {
         Ok(raw.dtype.to_f32(&raw.bytes).ok_or_else(|| self.not_a_float(name, raw.dtype, path))?)
     }
 
-    /// The matrix called `name` as it lies in its file, on the host; `None` if it isn't quantised.
+    /// The matrix called `name` as it lies in its file, on the host; `None` if it isn't there, or isn't quantised.
     ///
     /// # Errors
-    /// [`LoadError`] if it isn't there, or has another shape.
+    /// [`LoadError`] if it has another shape.
     pub(crate) fn quantized(&self, name: &str, rows: usize, columns: usize) -> Result<Option<QTensor>> {
+        let Some(DType::Block(of)) = self.dtype(name) else { return Ok(None) };
         let (raw, _) = self.raw(name, &[rows, columns])?;
-        match raw.dtype {
-            DType::Block(of) => QTensor::new(of, [rows, columns], raw.bytes).map(Some),
-            _ => Ok(None),
-        }
+        QTensor::new(of, [rows, columns], raw.bytes).map(Some)
     }
 
     /// The linear layer here, `[outputs, inputs]`, as it lies in its file, on the host; `None` if it isn't quantised by
@@ -129,8 +127,7 @@ impl<'a> Weights<'a> {
     pub(crate) fn quantized_by_groups(&self, outputs: usize, inputs: usize) -> Result<Option<GroupQuantized>> {
         let Some(config) = self.quantization else { return Ok(None) };
         // Projects differ in which layers their lists of exceptions mean. The files say it: a float is not quantised.
-        let weight = self.files.get(&self.full_name("weight"));
-        if weight.is_some_and(|(raw, _)| raw.dtype.to_f32(&[]).is_some()) {
+        if self.dtype("weight").is_some_and(|dtype| dtype.to_f32(&[]).is_some()) {
             return Ok(None);
         }
         let below = format!("{}.", self.prefix);
@@ -147,6 +144,11 @@ impl<'a> Weights<'a> {
         let (raw, path) = self.raw(name, &[rows, hidden])?;
         let dtype = raw.dtype;
         EmbeddingTable::new(raw).ok_or_else(|| self.not_a_float(name, dtype, path).into())
+    }
+
+    /// The type of the tensor called `name`, without reading it.
+    fn dtype(&self, name: &str) -> Option<DType> {
+        self.files.describe(&self.full_name(name)).map(|info| info.dtype)
     }
 
     fn raw(&self, name: &str, shape: &[usize]) -> Result<(RawTensor, PathBuf)> {

@@ -8,7 +8,7 @@ use gllm_core::{Error, LoadError, LoadProblem, Result};
 use serde::Deserialize;
 
 use crate::gguf::{self, Metadata};
-use crate::{RawTensor, WeightFile};
+use crate::{RawTensor, TensorInfo, WeightFile};
 
 /// What a folder may hold, the first that is there being taken: the file of all tensors, the index of its
 /// shards, and how their files are opened. Safetensors come first: where a model has both, the other one is
@@ -173,6 +173,12 @@ impl WeightFiles {
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
+    }
+
+    /// What is known of the tensor called `name`; unlike [`WeightFiles::get`], never copies it.
+    #[must_use]
+    pub fn describe(&self, name: &str) -> Option<TensorInfo> {
+        self.files[*self.tensors.get(name)?].describe(name)
     }
 
     /// The tensor called `name`, and the file it is in.

@@ -16,6 +16,7 @@ use serde_json::Value as Json;
 use super::metadata::Entries;
 use super::special_tokens;
 use crate::config::{bad_field, unsupported};
+use crate::text::gguf_tokenizer::pre_tokenizers::{LLAMA_3, QWEN_2};
 
 /// The space of `SentencePiece`.
 const SPACE: char = '\u{2581}';
@@ -271,14 +272,8 @@ fn parts<'a>(json: &'a Json, field: &str) -> Vec<&'a Json> {
 
 /// The patterns that byte-level BPE splits texts by, and what llama.cpp calls them.
 const PATTERNS: [(&str, &str); 4] = [
-    (
-        "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
-        "qwen2",
-    ),
-    (
-        "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
-        "llama-bpe",
-    ),
+    (QWEN_2, "qwen2"),
+    (LLAMA_3, "llama-bpe"),
     (
         "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
         "tekken",

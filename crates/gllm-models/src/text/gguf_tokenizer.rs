@@ -14,7 +14,7 @@
 
 mod byte_level;
 mod charsmap;
-mod pre_tokenizers;
+pub(crate) mod pre_tokenizers;
 mod sentence_piece;
 mod template;
 mod unigram;
