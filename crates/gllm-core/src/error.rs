@@ -288,6 +288,26 @@ pub enum InferenceError {
         /// Size of the model's vocabulary.
         vocab: usize,
     },
+    /// A prompt leaves no room for an answer in what the model keeps of a conversation.
+    #[error("the prompt has {tokens} tokens, but the context holds {limit}; shorten it")]
+    ContextFull {
+        /// Tokens of the prompt, special tokens included.
+        tokens: usize,
+        /// The most that the context holds, of prompt and answer together.
+        limit: usize,
+    },
+    /// The model's chat template can't make a prompt of the conversation.
+    #[error("the chat template failed: {reason}")]
+    ChatTemplate {
+        /// What it said, or which limit it ran into.
+        reason: String,
+    },
+    /// The output has to keep to a form, and no token does.
+    #[error("no token of the model continues the text in the form that was asked for: {reason}")]
+    Constraint {
+        /// Where it got stuck.
+        reason: String,
+    },
     /// The device failed during the computation.
     #[error("the computation failed: {reason}")]
     Device {

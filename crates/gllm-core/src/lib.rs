@@ -5,6 +5,7 @@
 
 mod device;
 mod error;
+mod generation;
 mod model;
 mod response;
 mod vectors;
@@ -12,6 +13,9 @@ mod vectors;
 pub use device::Device;
 pub use error::{
     DownloadError, DownloadProblem, Error, InferenceError, InvalidConfig, LoadError, LoadProblem, ModelNotFound, Result,
+};
+pub use generation::{
+    FinishReason, GenerationResponse, GenerationTimings, Message, Role, TokenCandidate, TokenLogprob,
 };
 pub use model::{Architecture, ModelInfo, ModelType};
 pub use response::{Embedding, EmbeddingResponse, RerankResponse, RerankResult, Truncated, Truncation, Usage};
