@@ -14,10 +14,15 @@
 
 mod config;
 mod cross_encoder;
+mod decoder;
+mod decoder_config;
+mod decoder_names;
 mod embedding_engine;
 mod encoder;
 mod export;
+mod generator_model;
 mod inputs;
+mod kv_cache;
 mod layers;
 mod load;
 mod modules;
@@ -25,6 +30,7 @@ mod multi_vector;
 mod names;
 mod ops;
 mod rerank_engine;
+mod rotary_config;
 mod sentence;
 mod sequences;
 mod sparse;
@@ -35,16 +41,21 @@ pub mod text;
 
 pub use config::{
     AttentionPositions, Biases, ClassifierConfig, EncoderConfig, LearnedPositions, LocalAttention, NormOrder,
-    RotaryConfig, RotaryScaling, TokenTypes,
+    TokenTypes,
 };
 pub use cross_encoder::CrossEncoder;
+pub use decoder::Step;
+pub use decoder_config::{DecoderBiases, DecoderConfig, ExpertsConfig, RotaryPairs, SlidingWindow};
 pub use embedding_engine::{EmbedOptions, EmbeddingEngine};
 pub use encoder::Encoder;
 pub use export::{ExportProgress, Exported, FileType, TypeTotal, export_gguf};
+pub use generator_model::GeneratorModel;
+pub use kv_cache::{CacheType, KvCache};
 pub use load::model_type;
 pub use multi_vector::MultiVectorHead;
 pub use ops::Activation;
 pub use rerank_engine::{RerankEngine, RerankOptions};
+pub use rotary_config::{RotaryConfig, RotaryScaling};
 pub use sentence::{PoolingMode, SentencePipeline};
 pub use sequences::Sequences;
 pub use sparse::{LexicalHead, SparseHead, SpladeHead};

@@ -4,6 +4,7 @@
 //! (a file in this folder), and nothing else: the network is [`crate::Encoder`] for all of them.
 
 mod bert;
+pub(crate) mod decoder;
 mod distilbert;
 mod electra;
 mod gguf;
