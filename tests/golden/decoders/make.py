@@ -106,7 +106,6 @@ CASES = [
         ),
         {"layer_types": ["full_attention"] * 3},
     ),
-    Case("qwen2-bf16", Qwen2Config(**SIZES, rope_parameters=rope(1e6))),
     Case(
         "qwen3",
         Qwen3Config(**SIZES, head_dim=12, rope_parameters=rope(1e6), tie_word_embeddings=True),
@@ -145,10 +144,10 @@ CASES = [
         "smollm",
         llama(hidden_size=54, num_attention_heads=9, num_key_value_heads=3, tie_word_embeddings=True),
     ),
-    Case("llama-biases", llama(attention_bias=True, mlp_bias=True)),
+    Case("llama-biases", llama(attention_bias=True, mlp_bias=True), gguf="llama-bpe"),
     Case("llama-one-kv-head", llama(num_key_value_heads=1, head_dim=12)),
     Case("llama-sharded", llama(), shards="10KB"),
-    Case("llama-f16", llama(), dtype=torch.float16),
+    Case("llama-f16", llama(rms_norm_eps=0.05), {"rms_norm_eps": 1e-6}, dtype=torch.float16),
     Case(
         "gemma2",
         Gemma2Config(
