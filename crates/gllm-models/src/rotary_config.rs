@@ -70,6 +70,18 @@ pub enum RotaryScaling {
 }
 
 impl RotaryScaling {
+    /// The longest sequence of a model whose configuration says `max_length`: some configurations give the length
+    /// before the stretch.
+    pub(crate) fn stretched(&self, max_length: usize) -> usize {
+        #[expect(clippy::cast_sign_loss, reason = "a factor below 0 is refused; casts saturate")]
+        let times = |length: usize, factor: f64| (length as f64 * factor) as usize;
+        match *self {
+            Self::None | Self::Ntk { .. } | Self::Llama3 { .. } => max_length,
+            Self::Linear { factor } | Self::DynamicNtk { factor, .. } => times(max_length, factor),
+            Self::Yarn { factor, trained, .. } => times(trained, factor).max(max_length),
+        }
+    }
+
     /// What YaRN scales rotated queries and keys with where a configuration doesn't say: `0.1 · m · ln(factor) + 1`.
     #[must_use]
     pub fn yarn_attention_factor(factor: f64, m: f64) -> f64 {

@@ -25,8 +25,9 @@ struct File {
     num_key_value_heads: Option<usize>,
     head_dim: Option<usize>,
     intermediate_size: usize,
-    #[serde(alias = "hidden_activation")]
     hidden_act: Option<String>,
+    /// Gemma's, which goes before the other where there are both.
+    hidden_activation: Option<String>,
     max_position_embeddings: usize,
     #[serde(default = "default_eps")]
     rms_norm_eps: f64,
@@ -58,8 +59,10 @@ struct File {
 /// `rope_scaling`, or what version 5 calls `rope_parameters`.
 #[derive(Clone, Deserialize)]
 struct Rope {
-    #[serde(alias = "type")]
     rope_type: Option<String>,
+    /// The older name.
+    #[serde(rename = "type")]
+    older_type: Option<String>,
     rope_theta: Option<f64>,
     partial_rotary_factor: Option<f64>,
     factor: Option<f64>,
@@ -107,6 +110,8 @@ impl File {
         let head_dim = self.head_dim.unwrap_or(if is_gemma { 256 } else { self.hidden_size / heads });
         let default_act = if is_gemma { "gelu_pytorch_tanh" } else { "silu" };
         let scalar = self.query_pre_attn_scalar.unwrap_or(if is_gemma { 256.0 } else { head_dim as f32 });
+        let act = self.hidden_activation.as_deref().filter(|_| is_gemma).or(self.hidden_act.as_deref());
+        let rotary = self.rotary(if architecture == "mixtral" { 1e6 } else { 10_000.0 })?;
         let config = DecoderConfig {
             vocab_size: self.vocab_size,
             hidden_size: self.hidden_size,
@@ -115,13 +120,13 @@ impl File {
             num_key_value_heads: self.num_key_value_heads.unwrap_or(self.num_attention_heads),
             head_dim,
             intermediate_size: self.intermediate_size,
-            activation: activation("hidden_act", self.hidden_act.as_deref().unwrap_or(default_act))?,
-            max_length: self.max_position_embeddings,
+            activation: activation("hidden_act", act.unwrap_or(default_act))?,
+            max_length: rotary.scaling.stretched(self.max_position_embeddings),
             rms_norm_eps: self.rms_norm_eps,
             norm_offset: if is_gemma { 1.0 } else { 0.0 },
             post_norms: is_gemma,
             qk_norm: matches!(architecture, "qwen3" | "qwen3_moe"),
-            rotary: self.rotary(if architecture == "mixtral" { 1e6 } else { 10_000.0 })?,
+            rotary,
             rotary_pairs: RotaryPairs::Halves,
             biases: DecoderBiases {
                 qkv: self.attention_bias || architecture == "qwen2",
@@ -197,7 +202,7 @@ impl File {
                 let dense = self.mlp_only_layers.as_deref().unwrap_or_default();
                 let is_sparse = |layer: usize| !dense.contains(&layer) && (layer + 1).is_multiple_of(step);
                 Ok(Some(ExpertsConfig {
-                    count: self.num_experts.unwrap_or(128),
+                    count: self.num_experts.or(self.num_local_experts).unwrap_or(128),
                     per_token: self.num_experts_per_tok.unwrap_or(8),
                     intermediate_size: self.moe_intermediate_size.unwrap_or(768),
                     normalise: self.norm_topk_prob.unwrap_or(false),
@@ -216,7 +221,7 @@ impl Rope {
         };
         let factor = || require("factor", self.factor);
         let trained = self.original_max_position_embeddings.unwrap_or(max_length);
-        Ok(match self.rope_type.as_deref() {
+        Ok(match self.rope_type.as_deref().or(self.older_type.as_deref()) {
             None | Some("default") => RotaryScaling::None,
             Some("linear") => RotaryScaling::Linear { factor: factor()? },
             Some("dynamic") => RotaryScaling::DynamicNtk { factor: factor()?, trained: max_length },
