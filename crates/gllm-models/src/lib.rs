@@ -12,6 +12,7 @@
 //! Pairs: the same, up to the [`CrossEncoder`]'s head → scores.
 //! Export: folder → metadata and tensors of any type → a GGUF file ([`export_gguf`]).
 
+mod chat_template;
 mod config;
 mod cross_encoder;
 mod embedding_engine;
@@ -33,6 +34,7 @@ mod weights;
 pub mod device;
 pub mod text;
 
+pub use chat_template::{ChatOptions, ChatTemplate};
 pub use config::{
     AttentionPositions, Biases, ClassifierConfig, EncoderConfig, LearnedPositions, LocalAttention, NormOrder,
     RotaryConfig, RotaryScaling, TokenTypes,
