@@ -9,7 +9,7 @@
 
 use std::io;
 
-use minijinja::value::{Value, ValueKind};
+use minijinja::value::{Tuple, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State};
 use serde_json::Value as Json;
 
@@ -135,7 +135,7 @@ impl Left {
             is_changed |= bound.is_some();
             items.push(bound.unwrap_or(item));
         }
-        Ok(is_changed.then(|| Value::from(items)))
+        Ok(is_changed.then(|| if list.is_tuple() { Value::from(Tuple::from(items)) } else { Value::from(items) }))
     }
 }
 

@@ -66,25 +66,29 @@ pub(super) fn next_block(source: &str, mut from: usize) -> Option<Block<'_>> {
                 .find(|at| matches!(source.as_bytes().get(from + at + 1), Some(b'{' | b'%' | b'#')))?;
         match source.as_bytes()[start + 1] {
             b'#' => from = start + 2 + source[start + 2..].find("#}")? + 2,
-            b'%' => {
-                let block = block(source, start, "%}");
-                if block.statement != Some("raw") {
-                    return Some(block);
-                }
-                from = end_of_raw(source, block.end)?;
-            }
+            b'%' => match tag(&source[start + 2..], "raw") {
+                Some(length) => from = end_of_raw(source, start + 2 + length)?,
+                None => return Some(block(source, start, "%}")),
+            },
             _ => return Some(block(source, start, "}}")),
         }
     }
 }
 
-/// Behind the name in the statement that ends raw text; what remains of it can't be taken for a block.
+/// Behind the statement that ends raw text.
 fn end_of_raw(source: &str, from: usize) -> Option<usize> {
     source[from..].match_indices("{%").find_map(|(at, _)| {
         let at = from + at + 2;
-        let rest = source[at..].trim_start_matches(['-', '+']).trim_start();
-        rest.starts_with("endraw").then(|| source.len() - rest.len() + "endraw".len())
+        tag(&source[at..], "endraw").map(|length| at + length)
     })
+}
+
+/// The length of a statement that is `name` alone, if that is what `text`, behind `{%`, begins with.
+fn tag(text: &str, name: &str) -> Option<usize> {
+    let unsigned = |text: &str| text.strip_prefix(['-', '+']).unwrap_or(text).len();
+    let rest = text[text.len() - unsigned(text)..].trim_ascii_start().strip_prefix(name)?.trim_ascii_start();
+    let rest = rest[rest.len() - unsigned(rest)..].strip_prefix("%}")?;
+    Some(text.len() - rest.len())
 }
 
 /// The block at `start`. One that has no end takes all that follows.
@@ -129,7 +133,7 @@ fn lex(text: &str) -> (Option<Kind>, usize) {
             let digits = run(|c| c.is_ascii_alphanumeric() || c == '_');
             let (before, after) = text.split_at(digits);
             let is_exponent =
-                before.ends_with(['e', 'E']) && !before.starts_with("0x") && after.starts_with(['-', '+']);
+                before.ends_with(['e', 'E']) && !before.contains(['x', 'X']) && after.starts_with(['-', '+']);
             (Some(Kind::Number), if is_exponent { digits + 1 + leading_digits(&after[1..]) } else { digits })
         }
         b'a'..=b'z' | b'A'..=b'Z' | b'_' => (Some(Kind::Name), run(|c| c.is_ascii_alphanumeric() || c == '_')),

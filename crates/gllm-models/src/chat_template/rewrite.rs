@@ -58,15 +58,16 @@ pub(super) fn rewrite(source: &str) -> Result<String, Refused> {
         let mut edits = Edits::default();
         // First: where two filters end together, that of an operand comes before that of the whole.
         edits.operands(&block.tokens);
-        match &block.statement {
-            None => {}
-            Some("generation") => edits.replace(&block.tokens[0], "with"),
-            Some("endgeneration") => edits.replace(&block.tokens[0], "endwith"),
+        match block.statement {
+            Some(name @ ("generation" | "endgeneration")) => {
+                let [token] = &block.tokens[..] else { return Err(refuse("`generation` takes no arguments")) };
+                edits.replace(token, if name == "generation" { "with" } else { "endwith" });
+            }
             Some("set") => edits.set(&block.tokens),
-            Some("for") => edits.for_loop(&block.tokens).map_err(|reason| refuse(&reason))?,
+            Some("for") => edits.for_loop(&block.tokens).map_err(refuse)?,
             Some("macro") => edits.insert(block.end, parameters(&block, &source)),
             Some(name @ ("with" | "call")) => return Err(refuse(&format!("`{name}` isn't supported"))),
-            Some(_) => {}
+            _ => {}
         }
         position = edits.apply(&source, position, block.end, &mut output);
     }
@@ -106,9 +107,9 @@ impl Edits {
     }
 
     /// `for target in values if condition`
-    fn for_loop(&mut self, tokens: &[Token<'_>]) -> Result<(), String> {
+    fn for_loop(&mut self, tokens: &[Token<'_>]) -> Result<(), &'static str> {
         if find(tokens, |token| token.is_name("recursive")).is_some() {
-            return Err("recursive loops aren't supported".into());
+            return Err("recursive loops aren't supported");
         }
         if let Some(within) = find(tokens, |token| token.is_name("in")) {
             let values = &tokens[within + 1..];
@@ -217,5 +218,5 @@ fn parameters(block: &Block<'_>, source: &str) -> String {
         let begins = (pair[0].text == "(" && pair[0].depth == 0) || (pair[0].text == "," && pair[0].depth == 1);
         begins && pair[1].kind == Kind::Name
     });
-    names.map(|pair| format!("{{% set {0} = {0}|{BOUNDED} {end}", pair[1].text)).collect()
+    names.fold(String::new(), |text, pair| text + &format!("{{% set {0} = {0}|{BOUNDED} {end}", pair[1].text))
 }

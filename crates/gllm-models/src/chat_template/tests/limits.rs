@@ -23,6 +23,11 @@ fn repeated(times: usize, first: &str, step: &str, end: &str) -> String {
     format!("{{% set ns = namespace(x={first}) %}}{{% for i in range({times}) %}}{inner}{{% endfor %}}{end}")
 }
 
+/// The heads of loops, each over a list that has the variable of the last one twice.
+fn nested_loops(count: usize) -> String {
+    (0..count).fold(String::new(), |text, i| text + &format!("{{% for x{} in [[x{i}, x{i}]] %}}", i + 1))
+}
+
 #[test]
 fn templates_that_want_too_much_are_stopped() {
     let sources = [
@@ -78,7 +83,7 @@ fn templates_that_want_too_much_are_stopped() {
         "{% set ns = namespace() %}{% set other = namespace(ns=ns) %}".into(),
         // Without a loop.
         format!("{{% set x = [1] %}}{}{{{{ x == x }}}}", "{% set x = [x, x] %}".repeat(40)),
-        format!("{}{{{{ x0 == [] }}}}", (0..60).map(|i| format!("{{% for x{} in [[x{i}, x{i}]] %}}", i + 1)).collect::<String>())
+        format!("{}{{{{ x0 == [] }}}}", nested_loops(60))
             + &"{% endfor %}".repeat(60),
         "{% macro f(x, n) %}{% if n %}{{ f([x, x], n - 1) }}{% else %}{{ x == [x] }}{% endif %}{% endmacro %}{{ f(1, 90) }}".into(),
         "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}".into(),
@@ -86,6 +91,9 @@ fn templates_that_want_too_much_are_stopped() {
         "{% for i in [1] recursive %}{{ loop([1]) }}{% endfor %}".into(),
         "{% macro f() %}{{ caller(1) }}{% endmacro %}{% call(x) f() %}{{ x }}{% endcall %}".into(),
         "{% with x = [1] %}{{ x }}{% endwith %}".into(),
+        "{% generation x = [1] %}{{ x }}{% endgeneration %}".into(),
+        // What isn't raw any more where it looks so.
+        "{% raw %}{% endrawx %}{{ ' {% endraw %}{{ [0] * 100000000 == [0] * 100000000 }}{# ' }}{# #}".into(),
         format!("{{{{ {}1{} }}}}", "(".repeat(10000), ")".repeat(10000)),
         format!("{{{{ {}1{} }}}}", "[".repeat(10000), "]".repeat(10000)),
         format!("{}{}", "{% if true %}".repeat(10000), "{% endif %}".repeat(10000)),
