@@ -13,6 +13,7 @@
 //! Export: folder → metadata and tensors of any type → a GGUF file ([`export_gguf`]).
 
 mod config;
+mod constraint;
 mod cross_encoder;
 mod embedding_engine;
 mod encoder;
@@ -39,6 +40,7 @@ pub use config::{
     AttentionPositions, Biases, ClassifierConfig, EncoderConfig, LearnedPositions, LocalAttention, NormOrder,
     RotaryConfig, RotaryScaling, TokenTypes,
 };
+pub use constraint::{Constraint, TokenVocabulary};
 pub use cross_encoder::CrossEncoder;
 pub use embedding_engine::{EmbedOptions, EmbeddingEngine};
 pub use encoder::Encoder;
