@@ -30,7 +30,7 @@ EXPRESSIONS = [
     "{{ {'a': 1}.keys()|list }} {{ {'a': 1}.values()|list }} {{ {'b': 1, 'a': 2}|dictsort }} {{ {'a': 1}|items|list }} {{ dict(a=1, b=2) }}",
     # Strings.
     "{{ '  a b '.strip() }}|{{ '\\x1f\\u3000 a\\x1c'.strip() }}|{{ '\\u200ba'.strip()|length }}|{{ 'xxaxx'.strip('x') }}|{{ 'abc'.lstrip('ab') }}|{{ 'abc'.rstrip('bc') }}",
-    "{{ '  a b '|trim }}|{{ '\\x1fa\\x1c'|trim }}|{{ 'xax'|trim('x') }}|{{ '\\n'|trim }}|",
+    "{{ '  a b '|trim }}|{{ '\\x1fa\\x1c'|trim }}|{{ 'xax'|trim('x') }}|{{ '\\n'|trim }}|{{ undefined|trim }}|{{ none|trim }}|{{ 1.5|trim }}|{{ undefined|string }}|{{ undefined|upper }}|{{ 5|upper }}|{{ none|lower }}|{{ true|title }}",
     "{{ 'a,b,,c'.split(',') }} {{ ' a  b c '.split() }} {{ 'a,b,c'.split(',', 1) }} {{ 'a b c'.split(none, 1) }} {{ ''.split() }} {{ ''.split(',') }}",
     "{{ 'a,b,c'.rsplit(',', 1) }} {{ ' a b  c '.rsplit() }} {{ ' a b  c '.rsplit(none, 1) }} {{ 'a--b'.split('--', maxsplit=5) }}",
     "{{ 'x</think>y</think>z'.split('</think>')[-1].lstrip('\\n') }} {{ 'a<b'.split('<')|last }} {{ 'abc'.split('b')|first }}",

@@ -42,9 +42,6 @@ pub(super) fn environment(clock: Clock) -> Result<Environment<'static>, Error> {
         environment.remove_filter(name);
     }
     environment.remove_global("debug");
-    environment.add_filter("trim", |text: String, set: Option<String>| {
-        methods::trim(&text, set.as_deref(), true, true).to_owned()
-    });
     environment.add_filter("int", |value: Value, default: Option<i64>| {
         let integer = match value.as_str() {
             Some(text) => {
@@ -90,6 +87,10 @@ pub(super) fn limited<'e>(environment: &Environment<'e>, limits: Limits) -> Envi
     let mut environment = environment.clone();
     environment.set_fuel(Some(limits.fuel));
     limits.add_filters(&mut environment);
+    environment.add_filter("trim", move |state: &State<'_, '_>, value: Value, set: Option<String>| {
+        let text = limits.text(state, value)?;
+        Ok::<_, Error>(methods::trim(text.as_str().unwrap_or_default(), set.as_deref(), true, true).to_owned())
+    });
     environment.add_filter("string", move |state: &State<'_, '_>, value: Value| limits.text(state, value));
     environment
         .add_filter("tojson", move |state: &State<'_, '_>, args: Rest<ValueOrKwargs>| to_json(state, limits, args));
