@@ -7,6 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use gllm_core::{InferenceError, Result};
 
 use crate::decoder_names::DecoderNames;
+use crate::device::is_cpu;
 use crate::layers::{CausalAttention, EmbeddingTable, Experts, FeedForward, FeedForwardConfig, Linear, RmsNorm};
 use crate::ops::cached_attention::Span;
 use crate::ops::rotary::{Rotation, angles};
@@ -98,6 +99,11 @@ impl Decoder {
     /// # Errors
     /// [`InferenceError`] for a token out of range, or a context that is full: then no cache has changed.
     pub(crate) fn forward(&self, batch: &mut [Step<'_>]) -> Result<Tensor<2>> {
+        // On a thread of the pool, each of the many small tasks is handed on without waking that thread first.
+        if is_cpu(&self.device) { rayon::scope(|_| self.compute(batch)) } else { self.compute(batch) }
+    }
+
+    fn compute(&self, batch: &mut [Step<'_>]) -> Result<Tensor<2>> {
         let spans = self.spans(batch)?;
         for step in batch.iter_mut() {
             step.cache.reserve(step.tokens)?;

@@ -123,9 +123,9 @@ impl Candidates {
                 (from, before) = (middle, before + ahead);
             }
         }
-        let last = places[from];
-        let least = weights[last as usize];
-        self.retain(|place, weight| weight > least || (weight >= least && place <= last as usize));
+        let border = places[from] as usize;
+        let least = weights[border];
+        self.retain(|place, weight| weight > least || (weight >= least && place <= border));
     }
 
     /// Keeps the candidates of which `is_kept` is true, called with place and weight.

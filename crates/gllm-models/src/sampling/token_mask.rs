@@ -14,10 +14,15 @@ impl TokenMask {
         Self::default()
     }
 
-    /// The tokens whose bits are set, the lowest bit of the first word being token 0.
-    pub(crate) fn set_words(&mut self, words: &[u32]) {
+    /// Of the first `n_ids` tokens those whose bits are set, the lowest bit of the first word being token 0.
+    pub(crate) fn set_words(&mut self, words: &[u32], n_ids: usize) {
         self.words.clear();
-        self.words.extend_from_slice(words);
+        self.words.extend(words.iter().take(n_ids.div_ceil(32)));
+        if !n_ids.is_multiple_of(32)
+            && let Some(last) = self.words.get_mut(n_ids / 32)
+        {
+            *last &= (1 << (n_ids % 32)) - 1;
+        }
     }
 
     /// Adds the token `id`.
@@ -68,5 +73,34 @@ impl FromIterator<u32> for TokenMask {
         let mut mask = Self::new();
         ids.into_iter().for_each(|id| mask.allow(id));
         mask
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TokenMask;
+
+    #[test]
+    fn words_are_cut_behind_the_last_token() {
+        let ids = |words: &[u32], n_ids| {
+            let mut mask: TokenMask = [3].into_iter().collect();
+            mask.set_words(words, n_ids);
+            mask.ids().collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&[1 << 31, u32::MAX], 34), [31, 32, 33]);
+        assert_eq!(ids(&[1 << 31, u32::MAX], 32), [31]);
+        assert_eq!(ids(&[6], 40), [1, 2]);
+    }
+
+    #[test]
+    fn tokens_come_and_go() {
+        let mut mask = TokenMask::new();
+        assert!(!mask.allows(64));
+        mask.allow(64);
+        mask.allow(3);
+        mask.forbid(1000);
+        assert_eq!(mask.ids().collect::<Vec<_>>(), [3, 64]);
+        mask.forbid(64);
+        assert_eq!(mask.ids().collect::<Vec<_>>(), [3]);
     }
 }

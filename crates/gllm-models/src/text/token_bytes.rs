@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use tokenizers::pre_tokenizers::metaspace::PrependScheme::Never;
+use tokenizers::pre_tokenizers::metaspace::PrependScheme;
 use tokenizers::{Decoder, DecoderWrapper, Tokenizer};
 
 /// What the decoders of a tokenizer make of its tokens, one by one.
@@ -45,7 +45,7 @@ enum Piece {
 
 impl TokenBytes {
     /// Reads the bytes of every token of `tokenizer`; an error is the name of what isn't supported.
-    pub(super) fn of(tokenizer: &Tokenizer) -> Result<Self, String> {
+    pub(crate) fn of(tokenizer: &Tokenizer) -> Result<Self, String> {
         let decoders = decoders(tokenizer)?;
         let leading = leading(&decoders)?;
         let n_ids = tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
@@ -128,11 +128,12 @@ fn leading(decoders: &[&DecoderWrapper]) -> Result<Leading, String> {
     for decoder in decoders {
         match decoder {
             DecoderWrapper::Fuse(_) => is_one = true,
-            DecoderWrapper::ByteLevel(_) | DecoderWrapper::ByteFallback(_) | DecoderWrapper::Replace(_) if !is_one => {}
-            DecoderWrapper::Metaspace(metaspace) if !is_one && metaspace.prepend_scheme != Never => {
-                leading = Leading::Dropped;
+            DecoderWrapper::Metaspace(metaspace) if !is_one => {
+                if metaspace.prepend_scheme != PrependScheme::Never {
+                    leading = Leading::Dropped;
+                }
             }
-            DecoderWrapper::Metaspace(_) if !is_one => {}
+            DecoderWrapper::ByteLevel(_) | DecoderWrapper::ByteFallback(_) | DecoderWrapper::Replace(_) if !is_one => {}
             DecoderWrapper::Strip(strip)
                 if is_one && leading == Leading::Kept && strip.content == ' ' && strip.stop == 0 =>
             {

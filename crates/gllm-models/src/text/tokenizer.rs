@@ -198,6 +198,19 @@ impl Tokenizer {
         Ok(encoded.into_iter().collect::<std::result::Result<_, _>>()?)
     }
 
+    /// The tokens of `text`, all of them, with the special tokens that are added to every text if `add_special`.
+    ///
+    /// # Errors
+    /// [`InferenceError`] with what the tokenizer said.
+    pub fn ids(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
+        let encoding = self.encode_bare(text).and_then(|bare| match add_special {
+            true => self.inner.post_process(bare, None, true),
+            false => Ok(bare),
+        });
+        let failed = |e: tokenizers::Error| InferenceError::Tokenize { index: 0, reason: e.to_string() };
+        Ok(encoding.map_err(failed)?.get_ids().to_vec())
+    }
+
     /// Special tokens that are added to every pair.
     #[must_use]
     pub fn added_to_pair(&self) -> usize {

@@ -17,7 +17,7 @@ use crate::{
     Activation, DecoderBiases, DecoderConfig, ExpertsConfig, RotaryConfig, RotaryPairs, RotaryScaling, SlidingWindow,
 };
 
-const ARCHITECTURE: &str = "general.architecture";
+pub(super) const ARCHITECTURE: &str = "general.architecture";
 const WORDS: &str = "token_embd.weight";
 /// Mistral, Mixtral and SmolLM call themselves Llama.
 pub(super) const ARCHITECTURES: [&str; 5] = ["llama", "qwen2", "qwen3", "qwen3moe", "gemma2"];
