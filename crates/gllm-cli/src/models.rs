@@ -128,7 +128,7 @@ fn describe(store: &Store, id: &ModelId) -> Result<Known, Failure> {
             Ok(Known { folder: Some(path), downloaded: true, ..Known::new(None, None) })
         }
         ModelId::Hub(hub) => {
-            let stored = store.list()?.into_iter().find(|model| model.id == *hub);
+            let stored = store.get(hub);
             let entry = ModelRegistry::builtin().entry(hub);
             if stored.is_none() && entry.is_none() {
                 let dir = store.config().models_dir.display();

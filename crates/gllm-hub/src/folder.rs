@@ -66,6 +66,12 @@ pub(crate) fn records(folder: &Path) -> Vec<Record> {
     found
 }
 
+/// Bytes on disk of a model in GGUF that has no record.
+pub(crate) fn bytes_by_hand(folder: &Path, id: &HubId) -> u64 {
+    let names = id.gguf().into_iter().flat_map(GgufName::files);
+    names.filter_map(|name| folder.join(name).symlink_metadata().ok()).map(|found| found.len()).sum()
+}
+
 /// Where a record and its files are, the record last.
 fn paths(folder: &Path, record: &Record) -> Vec<PathBuf> {
     let files = record.files.iter().map(|file| folder.join(&file.name));

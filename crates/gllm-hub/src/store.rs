@@ -82,6 +82,23 @@ impl Store {
         }
     }
 
+    /// What is known of a model in the store; `None` if it isn't there.
+    #[must_use]
+    pub fn get(&self, id: &HubId) -> Option<StoredModel> {
+        let folder = self.folder(id);
+        let record = Record::read(&folder, id.file());
+        let bytes = match (&record, id.file()) {
+            (Some(record), Some(_)) => folder::bytes_of(&folder, record),
+            (None, Some(_)) => folder::bytes_by_hand(&folder, id),
+            (_, None) => {
+                let others = folder::records(&folder);
+                let of_others: u64 = others.iter().map(|record| folder::bytes_of(&folder, record)).sum();
+                folder::bytes_in(&folder).saturating_sub(of_others)
+            }
+        };
+        StoredModel::of(id.clone(), &folder, record, bytes)
+    }
+
     /// The models in the store, by name. A folder of models that isn't there holds none.
     pub fn list(&self) -> Result<Vec<StoredModel>, Error> {
         let models_dir = &self.config.models_dir;
@@ -95,16 +112,9 @@ impl Store {
             let entry = entry.map_err(|error| Error::io("cannot read", models_dir, &error))?;
             let folder = entry.path();
             let Some(id) = entry.file_name().to_str().and_then(HubId::from_folder_name) else { continue };
-            let mut bytes = folder::bytes_in(&folder);
-            for record in folder::records(&folder) {
-                let of_file = folder::bytes_of(&folder, &record);
-                bytes = bytes.saturating_sub(of_file);
-                let file = record.file.as_deref().map(|file| id.clone().with_file(file));
-                if let Some(Ok(id)) = file {
-                    models.extend(StoredModel::of(id, &folder, Some(record), of_file));
-                }
-            }
-            models.extend(StoredModel::of(id, &folder, Record::read(&folder, None), bytes));
+            let files = folder::records(&folder).into_iter().filter_map(|record| record.file);
+            models.extend(files.filter_map(|file| self.get(&id.clone().with_file(&file).ok()?)));
+            models.extend(self.get(&id));
         }
         models.sort_by(|a, b| a.folder.cmp(&b.folder));
         Ok(models)
