@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use gllm_core::{Error, LoadError, LoadProblem, Result};
 use serde::de::DeserializeOwned;
 
-use crate::{Activation, PoolingMode};
+use crate::layers::FeedForwardConfig;
+use crate::{Activation, PoolingMode, RotaryConfig};
 
 /// Reads the JSON file at `path`; `None` if there is none.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
@@ -131,34 +132,6 @@ pub enum AttentionPositions {
     Relative,
 }
 
-/// Rotary position embeddings. Source: <https://arxiv.org/abs/2104.09864>.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RotaryConfig {
-    /// Base of the wavelengths.
-    pub theta: f64,
-    /// How the wavelengths are stretched for long sequences.
-    pub scaling: RotaryScaling,
-}
-
-/// How wavelengths are stretched, all by the "NTK-aware" interpolation.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum RotaryScaling {
-    /// Not at all.
-    None,
-    /// Always by `factor`: `NTKScalingRotaryEmbedding` of the GTE `new` encoders.
-    Ntk {
-        /// How many times longer than in training sequences may be.
-        factor: f64,
-    },
-    /// For sequences longer than in training, by how much longer they are: `dynamic` of NomicBERT.
-    DynamicNtk {
-        /// Scales the stretch.
-        factor: f64,
-        /// Longest sequence of the training.
-        trained: usize,
-    },
-}
-
 /// Blocks whose tokens see only their neighbours.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LocalAttention {
@@ -218,6 +191,17 @@ impl EncoderConfig {
         self.hidden_size / self.num_attention_heads
     }
 
+    /// Of the feed-forward half of a block.
+    pub(crate) fn feed_forward(&self) -> FeedForwardConfig {
+        FeedForwardConfig {
+            hidden: self.hidden_size,
+            width: self.intermediate_size,
+            activation: self.activation,
+            up_bias: self.biases.up,
+            down_bias: self.biases.down,
+        }
+    }
+
     /// Whether the sizes fit each other, and sums and products of a few of them into a number.
     pub(crate) fn check(&self) -> std::result::Result<(), LoadProblem> {
         let sizes = [
@@ -253,14 +237,7 @@ impl EncoderConfig {
             if !self.head_dim().is_multiple_of(2) {
                 return Err(bad_field("num_attention_heads", "heads of even width, to be rotated", self.head_dim()));
             }
-            if !rotary.theta.is_finite() || rotary.theta <= 1.0 {
-                return Err(bad_field("rope_theta", "a finite number above 1", rotary.theta));
-            }
-            if let RotaryScaling::Ntk { factor } | RotaryScaling::DynamicNtk { factor, .. } = rotary.scaling
-                && !(factor.is_finite() && factor >= 1.0)
-            {
-                return Err(bad_field("rope_scaling.factor", "a finite number, 1 or above", factor));
-            }
+            rotary.check()?;
         }
         Ok(())
     }

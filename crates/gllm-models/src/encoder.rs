@@ -144,7 +144,7 @@ impl Block {
             is_local: local.and_then(|local| local.layers.get(index)).copied().unwrap_or(false),
             attention: SelfAttention::load(config, names, weights)?,
             attention_norm: (!is_bare).then(|| norm(names.attention_norm)).transpose()?,
-            feed_forward: FeedForward::load(config, names, weights)?,
+            feed_forward: FeedForward::load(config.feed_forward(), &names.up, names.down, weights)?,
             feed_forward_norm: norm(names.feed_forward_norm)?,
         })
     }

@@ -12,39 +12,64 @@
 //! Pairs: the same, up to the [`CrossEncoder`]'s head → scores.
 //! Export: folder → metadata and tensors of any type → a GGUF file ([`export_gguf`]).
 
+mod chat_template;
 mod config;
+mod constraint;
 mod cross_encoder;
+mod decoder;
+mod decoder_config;
+mod decoder_names;
 mod embedding_engine;
 mod encoder;
 mod export;
+mod generate_options;
+mod generation_defaults;
+mod generation_engine;
+mod generator_model;
 mod inputs;
+mod kv_cache;
 mod layers;
 mod load;
 mod modules;
 mod multi_vector;
 mod names;
 mod ops;
+mod prefix_cache;
 mod rerank_engine;
+mod rotary_config;
+mod sampling;
 mod sentence;
 mod sequences;
 mod sparse;
+mod text_sequence;
 mod weights;
 
 pub mod device;
 pub mod text;
 
+pub use chat_template::{ChatOptions, ChatTemplate};
 pub use config::{
     AttentionPositions, Biases, ClassifierConfig, EncoderConfig, LearnedPositions, LocalAttention, NormOrder,
-    RotaryConfig, RotaryScaling, TokenTypes,
+    TokenTypes,
 };
+pub use constraint::{Constraint, TokenVocabulary};
 pub use cross_encoder::CrossEncoder;
+pub use decoder::Step;
+pub use decoder_config::{DecoderBiases, DecoderConfig, ExpertsConfig, RotaryPairs, SlidingWindow};
 pub use embedding_engine::{EmbedOptions, EmbeddingEngine};
 pub use encoder::Encoder;
 pub use export::{ExportProgress, Exported, FileType, TypeTotal, export_gguf};
+pub use generate_options::{GenerateOptions, Prompt, TextFormat};
+pub use generation_defaults::GenerationDefaults;
+pub use generation_engine::{Generation, GenerationEngine};
+pub use generator_model::GeneratorModel;
+pub use kv_cache::{CacheType, KvCache};
 pub use load::model_type;
 pub use multi_vector::MultiVectorHead;
 pub use ops::Activation;
 pub use rerank_engine::{RerankEngine, RerankOptions};
+pub use rotary_config::{RotaryConfig, RotaryScaling};
+pub use sampling::{Choice, Sampler, SamplingOptions, TokenMask};
 pub use sentence::{PoolingMode, SentencePipeline};
 pub use sequences::Sequences;
 pub use sparse::{LexicalHead, SparseHead, SpladeHead};

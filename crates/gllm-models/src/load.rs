@@ -4,6 +4,7 @@
 //! (a file in this folder), and nothing else: the network is [`crate::Encoder`] for all of them.
 
 mod bert;
+pub(crate) mod decoder;
 mod distilbert;
 mod electra;
 mod gguf;
@@ -48,7 +49,7 @@ pub(crate) enum Task {
 }
 
 /// The fields of `config.json` that say which family and task a model is of.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Kind {
     model_type: Option<String>,
     #[serde(default)]
@@ -97,9 +98,10 @@ fn read_folder(folder: &Path) -> Result<Family> {
         Some("new" | "gte") => ("new", &names::GTE, gte::read),
         other => {
             let found = other.or(Some(class)).filter(|name| !name.is_empty());
-            let supported = "bert, roberta, xlm-roberta, distilbert, mpnet, electra, modernbert, nomic_bert, new (GTE)";
+            let encoders = "bert, roberta, xlm-roberta, distilbert, mpnet, electra, modernbert, nomic_bert, new (GTE)";
+            let supported = format!("{encoders}, {}", decoder::SUPPORTED);
             let found = found.unwrap_or("(no model_type in config.json)");
-            return Err(LoadError::new(path, unsupported("architecture", found, supported)).into());
+            return Err(LoadError::new(path, unsupported("architecture", found, &supported)).into());
         }
     };
     let task = if class.ends_with("ForSequenceClassification") {
@@ -122,7 +124,11 @@ fn gelu() -> String {
 /// # Errors
 /// [`LoadError`] if there are no weights or no `config.json`, or it names a network that isn't supported.
 pub fn model_type(path: &Path) -> Result<ModelType> {
-    Ok(match read(&WeightFiles::open(path)?)?.task {
+    let files = WeightFiles::open(path)?;
+    if decoder::has(&files)? {
+        return Ok(if decoder::is_embedder(&files)? { ModelType::Embedding } else { ModelType::Generator });
+    }
+    Ok(match read(&files)?.task {
         Task::Classification => ModelType::Rerank,
         Task::MaskedLm | Task::None => ModelType::Embedding,
     })

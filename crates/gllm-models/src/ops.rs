@@ -7,18 +7,23 @@
 mod activation;
 mod add_norm;
 mod attention;
+pub(crate) mod cached_attention;
 #[cfg(feature = "cpu")]
 mod cpu;
+mod gate;
 mod linear;
 mod pooling;
-mod rotary;
+mod rms_norm;
+pub(crate) mod rotary;
 
 pub use activation::Activation;
 pub(crate) use activation::activate;
 pub(crate) use add_norm::{add_norm, norm};
 pub(crate) use attention::{AttentionPattern, ScoreBias, attention};
 #[cfg(feature = "cpu")]
-pub(crate) use cpu::{packed_linear, runs_here as has_packed_linear};
+pub(crate) use cpu::{packed_linears, runs_here as has_packed_linear};
+pub(crate) use gate::gate;
 pub(crate) use linear::linear;
 pub(crate) use pooling::{l2_normalize, pool};
+pub(crate) use rms_norm::rms_norm;
 pub(crate) use rotary::{RotaryTables, rotate};

@@ -1,8 +1,14 @@
-//! Texts to tokens, and tokens to batches.
+//! Texts to tokens, tokens to batches, and tokens back to texts.
 
 mod batch;
 pub(crate) mod gguf_tokenizer;
+mod stop_strings;
+mod text_stream;
+mod token_bytes;
 mod tokenizer;
 
 pub use batch::plan_batches;
+pub use stop_strings::{StopStrings, Unstopped};
+pub use text_stream::TextStream;
+pub use token_bytes::TokenBytes;
 pub use tokenizer::{Pairs, Tokenizer, Tokens};

@@ -23,6 +23,8 @@ pub struct Weights<'a> {
     quantization: Option<&'a QuantizationConfig>,
     device: &'a Device,
     prefix: String,
+    /// Which part of tensors that hold several, and of how many.
+    part: Option<(usize, usize)>,
     report: &'a RefCell<Report>,
 }
 
@@ -41,7 +43,7 @@ impl<'a> Weights<'a> {
         let report = RefCell::default();
         let quantization = quantization(files)?;
         let quantization = quantization.as_ref();
-        let model = read(&Weights { files, quantization, device, prefix: String::new(), report: &report })?;
+        let model = read(&Weights { files, quantization, device, prefix: String::new(), part: None, report: &report })?;
         let Report { used, converted } = report.into_inner();
         let unused: Vec<&str> = files.names().filter(|name| !used.contains(*name)).collect();
         tracing::debug!(folder = %files.folder().display(), used = used.len(), unused = ?unused, "weights loaded");
@@ -65,6 +67,17 @@ impl<'a> Weights<'a> {
     #[must_use]
     pub fn enter(&self, name: &str) -> Weights<'a> {
         Weights { prefix: self.full_name(name), ..self.clone() }
+    }
+
+    /// This place, where each tensor is the `index`th of the `count` that lie in one of the files.
+    pub(crate) fn part(&self, index: usize, count: usize) -> Weights<'a> {
+        Weights { part: Some((index, count)), ..self.clone() }
+    }
+
+    /// Gives back the memory of what was read so far.
+    #[cfg(feature = "cpu")]
+    pub(crate) fn release(&self) {
+        self.files.release();
     }
 
     /// Whether there is a tensor called `name` here.
@@ -103,7 +116,6 @@ impl<'a> Weights<'a> {
     ///
     /// # Errors
     /// As [`Weights::tensor`].
-    #[cfg(feature = "cpu")]
     pub(crate) fn values(&self, name: &str, len: usize) -> Result<Vec<f32>> {
         let (raw, path) = self.raw(name, &[len])?;
         Ok(raw.dtype.to_f32(&raw.bytes).ok_or_else(|| self.not_a_float(name, raw.dtype, path))?)
@@ -157,11 +169,19 @@ impl<'a> Weights<'a> {
             let nearest = self.nearest(&tensor);
             return Err(LoadError::new(self.files.folder(), LoadProblem::MissingTensor { tensor, nearest }).into());
         };
-        if raw.shape != shape {
-            let problem = LoadProblem::Shape { tensor, expected: shape.to_vec(), found: raw.shape };
+        let expected: Vec<usize> = self.part.iter().map(|(_, count)| *count).chain(shape.iter().copied()).collect();
+        if raw.shape != expected {
+            let problem = LoadProblem::Shape { tensor, expected, found: raw.shape };
             return Err(LoadError::new(path, problem).into());
         }
         self.report.borrow_mut().used.insert(tensor);
+        let raw = match self.part {
+            Some((index, count)) => {
+                let size = raw.bytes.len() / count;
+                RawTensor { shape: shape.to_vec(), bytes: raw.bytes.slice(index * size..(index + 1) * size), ..raw }
+            }
+            None => raw,
+        };
         Ok((raw, path.to_path_buf()))
     }
 

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use gllm_core::{LoadError, LoadProblem, Result};
 
-use crate::{RawTensor, TensorInfo, mapped};
+use crate::mapped::Mapping;
+use crate::{RawTensor, TensorInfo};
 
 mod cursor;
 mod metadata;
@@ -56,6 +57,7 @@ pub(crate) fn is_gguf(bytes: &[u8]) -> bool {
 /// A mapped GGUF file.
 pub struct GgufFile {
     path: PathBuf,
+    mapping: Mapping,
     bytes: Bytes,
     version: u32,
     is_big_endian: bool,
@@ -89,15 +91,20 @@ impl GgufFile {
     /// [`gllm_core::Error::Io`] if it can't be read; [`LoadError`] that names the key, tensor or byte where the file
     /// isn't GGUF of version 2 or 3, is cut, contradicts itself, or has tensors of a type that isn't supported.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::from_bytes(path, mapped::map(path)?)
+        Self::from_mapping(path, Mapping::open(path)?)
     }
 
     /// As [`GgufFile::open`], of a file that is mapped already.
-    pub(crate) fn from_bytes(path: &Path, bytes: Bytes) -> Result<Self> {
+    pub(crate) fn from_mapping(path: &Path, mapping: Mapping) -> Result<Self> {
+        let bytes = mapping.bytes();
         let header = Header::parse(&bytes).map_err(|problem| LoadError::new(path, problem))?;
         let Header { version, is_big_endian, alignment, metadata, tensors } = header;
         let metadata = Metadata::new(path, metadata);
-        Ok(Self { path: path.into(), bytes, version, is_big_endian, alignment, metadata, tensors })
+        Ok(Self { path: path.into(), mapping, bytes, version, is_big_endian, alignment, metadata, tensors })
+    }
+
+    pub(crate) fn release(&self) {
+        self.mapping.release();
     }
 
     /// Where the file is.

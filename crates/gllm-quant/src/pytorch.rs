@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use gllm_core::{LoadError, LoadProblem, Result};
 
-use crate::{RawTensor, TensorInfo, mapped};
+use crate::mapped::Mapping;
+use crate::{RawTensor, TensorInfo};
 
 mod archive;
 mod globals;
@@ -47,6 +48,7 @@ fn unsupported(what: &str, found: impl Into<String>, supported: &str) -> LoadPro
 /// A mapped PyTorch checkpoint.
 pub struct PytorchFile {
     path: PathBuf,
+    mapping: Mapping,
     bytes: Bytes,
     tensors: BTreeMap<String, Layout>,
 }
@@ -54,15 +56,20 @@ pub struct PytorchFile {
 impl PytorchFile {
     /// Maps the file at `path` and validates all of it but the values of its tensors.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        Self::from_bytes(path, mapped::map(path)?)
+        Self::from_mapping(path, Mapping::open(path)?)
     }
 
     /// As [`PytorchFile::open`], of a file that is mapped already.
-    pub(crate) fn from_bytes(path: &Path, bytes: Bytes) -> Result<Self> {
+    pub(crate) fn from_mapping(path: &Path, mapping: Mapping) -> Result<Self> {
+        let bytes = mapping.bytes();
         match read(&bytes) {
-            Ok(tensors) => Ok(Self { path: path.into(), bytes, tensors }),
+            Ok(tensors) => Ok(Self { path: path.into(), mapping, bytes, tensors }),
             Err(problem) => Err(LoadError::new(path, problem).into()),
         }
+    }
+
+    pub(crate) fn release(&self) {
+        self.mapping.release();
     }
 
     /// Where the file is.

@@ -6,7 +6,7 @@ use half::f16;
 
 use crate::blocks::IntegerBlock;
 use crate::kernels::Isa;
-use crate::matmul::{BLOCK, FormatKind, PackedMatrix, RowCodes, multiply};
+use crate::matmul::{BLOCK, Factor, FormatKind, PackedMatrix, RowCodes, multiply};
 use crate::{BlockType, GroupQuantized, QTensor};
 
 /// `y = x · Wᵀ + b`, with `W` as small as its file has it.
@@ -93,19 +93,51 @@ impl QLinear {
     /// If `x` isn't whole rows.
     #[must_use]
     pub fn forward(&self, x: &[f32]) -> Vec<f32> {
-        assert!(x.len().is_multiple_of(self.inputs()), "{} activations in rows of {}", x.len(), self.inputs());
-        let mut y = vec![0.0; x.len() / self.inputs() * self.outputs()];
-        let mut multiply = |x: &[f32]| multiply(self.isa, &self.weight, x, self.bias.as_deref(), &mut y);
-        match &self.order {
-            None => multiply(x),
-            Some(order) => {
-                let rows = x.chunks_exact(self.inputs());
-                let sorted: Vec<f32> = rows.flat_map(|row| order.iter().map(|input| row[*input as usize])).collect();
-                multiply(&sorted);
-            }
+        Self::forward_together(&[self], x)
+    }
+
+    /// The products of several layers with the same activations, which are computed at once.
+    ///
+    /// # Shapes
+    /// - `x`: `[rows, inputs]`
+    /// - returns `[rows, outputs of all layers]`, in a row those of the first layer first
+    ///
+    /// # Panics
+    /// If `x` isn't whole rows, or the layers differ in their inputs.
+    #[must_use]
+    pub fn forward_together(layers: &[&Self], x: &[f32]) -> Vec<f32> {
+        let Some(first) = layers.first() else { return Vec::new() };
+        let (inputs, outputs) = (first.inputs(), layers.iter().map(|layer| layer.outputs()).sum::<usize>());
+        assert!(layers.iter().all(|layer| layer.inputs() == inputs), "layers of other than {inputs} inputs");
+        assert!(x.len().is_multiple_of(inputs), "{} activations in rows of {inputs}", x.len());
+        if layers.iter().any(|layer| layer.order != first.order) {
+            return side_by_side(layers, x, outputs);
         }
+        let sorted: Vec<f32> = match &first.order {
+            Some(order) => x.chunks_exact(inputs).flat_map(|row| order.iter().map(|i| row[*i as usize])).collect(),
+            None => Vec::new(),
+        };
+        let x = if first.order.is_some() { &sorted } else { x };
+        let factors = layers.iter().map(|layer| Factor { matrix: &layer.weight, bias: layer.bias.as_deref() });
+        let mut y = vec![0.0; x.len() / inputs * outputs];
+        multiply(first.isa, &factors.collect::<Vec<_>>(), x, &mut y);
         y
     }
+}
+
+/// The products of layers whose inputs are in different orders.
+fn side_by_side(layers: &[&QLinear], x: &[f32], outputs: usize) -> Vec<f32> {
+    let mut y = vec![0.0; x.len() / layers[0].inputs() * outputs];
+    let mut first = 0;
+    for layer in layers {
+        let columns = first..first + layer.outputs();
+        let of_layer = layer.forward(x);
+        for (row, of_layer) in y.chunks_exact_mut(outputs).zip(of_layer.chunks_exact(columns.len())) {
+            row[columns.clone()].copy_from_slice(of_layer);
+        }
+        first = columns.end;
+    }
+    y
 }
 
 /// `None` for a type without a kernel.

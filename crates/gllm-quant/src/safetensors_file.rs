@@ -13,7 +13,8 @@ use gllm_core::{LoadError, LoadProblem, Result};
 use safetensors::SafeTensors;
 use safetensors::tensor::Metadata;
 
-use crate::{RawTensor, TensorInfo, mapped};
+use crate::mapped::Mapping;
+use crate::{RawTensor, TensorInfo};
 
 /// A mapped safetensors file.
 pub struct SafetensorsFile {
@@ -21,17 +22,19 @@ pub struct SafetensorsFile {
     header: Metadata,
     /// Everything behind the header.
     data: Bytes,
+    mapping: Mapping,
 }
 
 impl SafetensorsFile {
     /// Maps the file at `path` and validates its header.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        Self::from_bytes(path, &mapped::map(path)?)
+        Self::from_mapping(path, Mapping::open(path)?)
     }
 
     /// As [`SafetensorsFile::open`], of a file that is mapped already.
-    pub(crate) fn from_bytes(path: &Path, bytes: &Bytes) -> Result<Self> {
-        let (header_len, header) = SafeTensors::read_metadata(bytes).map_err(|e| {
+    pub(crate) fn from_mapping(path: &Path, mapping: Mapping) -> Result<Self> {
+        let bytes = mapping.bytes();
+        let (header_len, header) = SafeTensors::read_metadata(&bytes).map_err(|e| {
             let reason = format!("{e} ({} bytes in the file)", bytes.len());
             LoadError::new(path, LoadProblem::Corrupt { format: "safetensors".into(), reason })
         })?;
@@ -42,7 +45,7 @@ impl SafetensorsFile {
             let reason = format!("its header describes {described} bytes of tensors, the file holds {}", data.len());
             return Err(LoadError::new(path, LoadProblem::Corrupt { format: "safetensors".into(), reason }).into());
         }
-        Ok(Self { path: path.into(), header, data })
+        Ok(Self { path: path.into(), header, data, mapping })
     }
 
     /// Where the file is.
@@ -67,6 +70,10 @@ impl SafetensorsFile {
         let info = self.header.info(name)?;
         let (start, end) = info.data_offsets;
         Some(TensorInfo { shape: info.shape.clone(), dtype: info.dtype.into(), bytes: end - start })
+    }
+
+    pub(crate) fn release(&self) {
+        self.mapping.release();
     }
 
     /// The tensor called `name`.

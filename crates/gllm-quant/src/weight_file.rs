@@ -5,10 +5,11 @@ use std::path::Path;
 use bytes::Bytes;
 use gllm_core::Result;
 
+use crate::DType;
 use crate::gguf::{self, GgufFile};
+use crate::mapped::Mapping;
 use crate::pytorch::PytorchFile;
 use crate::safetensors_file::SafetensorsFile;
-use crate::{DType, mapped};
 
 /// A tensor as it lies in its file.
 #[derive(Clone, Debug)]
@@ -55,16 +56,17 @@ impl WeightFile {
 
     /// Opens the file by what it contains.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let bytes = mapped::map(path)?;
+        let mapping = Mapping::open(path)?;
+        let bytes = mapping.bytes();
         if gguf::is_gguf(&bytes) {
-            return GgufFile::from_bytes(path, bytes).map(Self::Gguf);
+            return GgufFile::from_mapping(path, mapping).map(Self::Gguf);
         }
         // Behind the 8 bytes of its length, a safetensors header starts with a brace. There, an archive has
         // the method of its first entry, and a pickle a part of PyTorch's magic number.
         if bytes.get(8) == Some(&b'{') {
-            SafetensorsFile::from_bytes(path, &bytes).map(Self::Safetensors)
+            SafetensorsFile::from_mapping(path, mapping).map(Self::Safetensors)
         } else {
-            PytorchFile::from_bytes(path, bytes).map(Self::Pytorch)
+            PytorchFile::from_mapping(path, mapping).map(Self::Pytorch)
         }
     }
 
@@ -105,6 +107,15 @@ impl WeightFile {
             Self::Safetensors(file) => file.get(name),
             Self::Pytorch(file) => file.get(name),
             Self::Gguf(file) => file.get(name),
+        }
+    }
+
+    /// Gives back the memory that its pages take, until they are read again.
+    pub(crate) fn release(&self) {
+        match self {
+            Self::Safetensors(file) => file.release(),
+            Self::Pytorch(file) => file.release(),
+            Self::Gguf(file) => file.release(),
         }
     }
 }

@@ -169,6 +169,14 @@ impl WeightFiles {
         self.tensors.keys().map(String::as_str)
     }
 
+    /// Gives back the memory of what was read of the files, until it is read again. For a reader that has made
+    /// something of its own of the tensors so far: the system would count both.
+    pub fn release(&self) {
+        for file in &self.files {
+            file.release();
+        }
+    }
+
     /// Whether there is a tensor called `name`; unlike [`WeightFiles::get`], never copies it.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use gllm_core::{ModelInfo, ModelType, Result};
+use gllm_core::{Message, ModelInfo, ModelType, Result};
 use gllm_hub::Progress;
-use gllm_models::{EmbeddingEngine, RerankEngine};
+use gllm_models::{EmbeddingEngine, GenerationEngine, RerankEngine};
 
+use crate::generate::Input;
 use crate::load::{About, find};
-use crate::{ClientConfig, EmbeddingsBuilder, RerankBuilder};
+use crate::{ClientConfig, EmbeddingsBuilder, GenerationBuilder, RerankBuilder};
 
 /// A loaded model that answers on the caller's thread.
 ///
@@ -27,6 +28,7 @@ pub struct Client {
 enum Engine {
     Embedder(Box<EmbeddingEngine>),
     Reranker(Box<RerankEngine>),
+    Generator(Box<GenerationEngine>),
 }
 
 impl Client {
@@ -55,12 +57,19 @@ impl Client {
     /// As [`Client::with_config`].
     pub fn with_progress(model: &str, config: ClientConfig, progress: &mut dyn Progress) -> Result<Self> {
         let found = find(model, config, progress)?;
-        let (engine, about) = if found.model_type == ModelType::Rerank {
-            let (engine, about) = found.load_reranker()?;
-            (Engine::Reranker(engine.into()), about)
-        } else {
-            let (engine, about) = found.load_embedder()?;
-            (Engine::Embedder(engine.into()), about)
+        let (engine, about) = match found.model_type {
+            ModelType::Rerank => {
+                let (engine, about) = found.load_reranker()?;
+                (Engine::Reranker(engine.into()), about)
+            }
+            ModelType::Generator => {
+                let (engine, about) = found.load_generator()?;
+                (Engine::Generator(engine.into()), about)
+            }
+            _ => {
+                let (engine, about) = found.load_embedder()?;
+                (Engine::Embedder(engine.into()), about)
+            }
         };
         Ok(Self { engine, about })
     }
@@ -83,7 +92,7 @@ impl Client {
         static NONE: BTreeMap<String, String> = BTreeMap::new();
         match &self.engine {
             Engine::Embedder(engine) => engine.prompts(),
-            Engine::Reranker(_) => &NONE,
+            Engine::Reranker(_) | Engine::Generator(_) => &NONE,
         }
     }
 
@@ -112,17 +121,50 @@ impl Client {
         RerankBuilder::new(self, query.into(), documents.into_iter().map(Into::into).collect())
     }
 
+    /// Answers a prompt: set what is needed, then [`GenerationBuilder::generate`] or [`GenerationBuilder::stream`]. The
+    /// prompt goes through the model's chat template, if it has one, as what a user says.
+    ///
+    /// ```no_run
+    /// let client = gllm::Client::new("qwen2.5-coder-0.5b-instruct")?;
+    /// let response = client.generate("Write a haiku about Rust.").max_new_tokens(64).generate()?;
+    /// println!("{} ({})", response.text, response.finish_reason);
+    /// # Ok::<(), gllm::Error>(())
+    /// ```
+    pub fn generate(&self, prompt: impl Into<String>) -> GenerationBuilder<'_> {
+        GenerationBuilder::new(self, Input::Prompt { text: prompt.into(), system: None, is_raw: false })
+    }
+
+    /// Answers the last message of a conversation, by the model's own chat template.
+    ///
+    /// ```no_run
+    /// use gllm::Message;
+    /// let client = gllm::Client::new("qwen2.5-coder-0.5b-instruct")?;
+    /// let messages = [Message::system("Answer in one word."), Message::user("What is the capital of France?")];
+    /// assert_eq!(client.chat(messages).temperature(0.0).generate()?.text, "Paris");
+    /// # Ok::<(), gllm::Error>(())
+    /// ```
+    pub fn chat(&self, messages: impl IntoIterator<Item = Message>) -> GenerationBuilder<'_> {
+        GenerationBuilder::new(self, Input::Chat(messages.into_iter().collect()))
+    }
+
     pub(crate) fn embedder(&self) -> Result<&EmbeddingEngine> {
         match &self.engine {
             Engine::Embedder(engine) => Ok(engine),
-            Engine::Reranker(_) => Err(self.about.refuse("an embedding model")),
+            Engine::Reranker(_) | Engine::Generator(_) => Err(self.about.refuse("an embedding model")),
         }
     }
 
     pub(crate) fn reranker(&self) -> Result<&RerankEngine> {
         match &self.engine {
             Engine::Reranker(engine) => Ok(engine),
-            Engine::Embedder(_) => Err(self.about.refuse("a reranker")),
+            Engine::Embedder(_) | Engine::Generator(_) => Err(self.about.refuse("a reranker")),
+        }
+    }
+
+    pub(crate) fn generator(&self) -> Result<&GenerationEngine> {
+        match &self.engine {
+            Engine::Generator(engine) => Ok(engine),
+            Engine::Embedder(_) | Engine::Reranker(_) => Err(self.about.refuse("a model that writes text")),
         }
     }
 }

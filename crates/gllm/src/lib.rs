@@ -10,6 +10,7 @@ mod async_client;
 mod client;
 mod config;
 mod embeddings;
+mod generate;
 mod load;
 mod options;
 mod rerank;
@@ -19,11 +20,15 @@ pub use async_client::{AsyncClient, AsyncEmbeddingsBuilder, AsyncRerankBuilder};
 pub use client::Client;
 pub use config::ClientConfig;
 pub use embeddings::EmbeddingsBuilder;
+pub use generate::GenerationBuilder;
 pub use gllm_core::*;
 /// The registry, the store and downloads.
 pub use gllm_hub as hub;
 pub use gllm_hub::ModelRegistry;
-pub use gllm_models::{ExportProgress, Exported, FileType, TypeTotal, export_gguf};
+pub use gllm_models::{
+    ExportProgress, Exported, FileType, GenerateOptions, Generation, Prompt, SamplingOptions, TextFormat, TypeTotal,
+    export_gguf,
+};
 /// What is in weight files, without a device to compute with them.
 pub use gllm_quant as weights;
 pub use rerank::RerankBuilder;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use gllm_core::{InvalidConfig, LoadError, LoadProblem, ModelInfo, ModelType, Result};
 use gllm_hub::{ModelId, ModelRegistry, Progress, Settings, Store};
 use gllm_models::device::{self, OpenDevice};
-use gllm_models::{EmbeddingEngine, RerankEngine};
+use gllm_models::{EmbeddingEngine, GenerationEngine, RerankEngine};
 
 use crate::ClientConfig;
 
@@ -48,6 +48,12 @@ impl Found {
 
     pub(crate) fn load_reranker(self) -> Result<(RerankEngine, About)> {
         let engine = RerankEngine::load(&self.path, &self.device.device)?;
+        let info = self.info(engine.architecture().clone(), None, engine.max_length());
+        Ok((engine, About { info, device: self.device.description }))
+    }
+
+    pub(crate) fn load_generator(self) -> Result<(GenerationEngine, About)> {
+        let engine = GenerationEngine::load(&self.path, &self.device.device)?;
         let info = self.info(engine.architecture().clone(), None, engine.max_length());
         Ok((engine, About { info, device: self.device.description }))
     }

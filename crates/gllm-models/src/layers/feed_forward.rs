@@ -5,9 +5,20 @@
 use burn::tensor::Tensor;
 use gllm_core::Result;
 
-use super::Linear;
-use crate::names::{Names, Up};
-use crate::{Activation, EncoderConfig, Weights, ops};
+use super::{Linear, Linears};
+use crate::names::Up;
+use crate::{Activation, Weights, ops};
+
+/// Sizes and choices of a feed-forward block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FeedForwardConfig {
+    pub(crate) hidden: usize,
+    pub(crate) width: usize,
+    pub(crate) activation: Activation,
+    /// Of the first layer, or its two.
+    pub(crate) up_bias: bool,
+    pub(crate) down_bias: bool,
+}
 
 /// `down(activation(up(x)))`, or `down(activation(gate(x)) · value(x))`.
 #[derive(Debug)]
@@ -15,47 +26,51 @@ pub(crate) struct FeedForward {
     up: UpLayer,
     activation: Activation,
     down: Linear,
-    width: usize,
 }
 
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "a few for each model, never moved")]
 enum UpLayer {
     Plain(Linear),
-    Packed { layer: Linear, gate_first: bool },
-    Apart { gate: Linear, value: Linear },
+    /// Gate and value in one row of outputs.
+    Gated {
+        layers: Linears,
+        gate_first: bool,
+    },
 }
 
 impl FeedForward {
     /// Reads the layers from a block.
-    pub(crate) fn load(config: &EncoderConfig, names: &Names, weights: &Weights<'_>) -> Result<Self> {
-        let (hidden, width, biases) = (config.hidden_size, config.intermediate_size, config.biases);
-        let up = |name, outputs| Linear::load(&weights.enter(name), hidden, outputs, biases.up);
+    pub(crate) fn load(config: FeedForwardConfig, up: &Up, down: &str, weights: &Weights<'_>) -> Result<Self> {
+        let FeedForwardConfig { hidden, width, activation, up_bias, down_bias } = config;
+        let layer = |name, outputs| Linear::load(&weights.enter(name), hidden, outputs, up_bias);
         Ok(Self {
-            up: match names.up {
-                Up::Plain(name) => UpLayer::Plain(up(name, width)?),
-                Up::Packed { name, gate_first } => UpLayer::Packed { layer: up(name, 2 * width)?, gate_first },
-                Up::Apart { gate, value } => UpLayer::Apart { gate: up(gate, width)?, value: up(value, width)? },
+            up: match *up {
+                Up::Plain(name) => UpLayer::Plain(layer(name, width)?),
+                Up::Packed { name, gate_first } => {
+                    UpLayer::Gated { layers: Linears::new([layer(name, 2 * width)?]), gate_first }
+                }
+                Up::Apart { gate, value } => UpLayer::Gated {
+                    layers: Linears::new([layer(gate, width)?, layer(value, width)?]),
+                    gate_first: true,
+                },
             },
-            activation: config.activation,
-            down: Linear::load(&weights.enter(names.down), width, hidden, biases.down)?,
-            width,
+            activation,
+            down: Linear::load(&weights.enter(down), width, hidden, down_bias)?,
         })
     }
 
     /// # Shapes
     /// - `x`: `[tokens, hidden]`, returns the same
     pub(crate) fn forward(&self, x: &Tensor<2>) -> Tensor<2> {
-        let gated = |gate, value: Tensor<2>| ops::activate(gate, self.activation) * value;
         let inner = match &self.up {
             UpLayer::Plain(layer) => ops::activate(layer.forward(x.clone()), self.activation),
-            UpLayer::Apart { gate, value } => gated(gate.forward(x.clone()), value.forward(x.clone())),
-            UpLayer::Packed { layer, gate_first } => {
-                let both = layer.forward(x.clone());
-                let tokens = both.dims()[0];
-                let half = |index: usize| both.clone().slice([0..tokens, index * self.width..(index + 1) * self.width]);
-                let [gate, value] = if *gate_first { [half(0), half(1)] } else { [half(1), half(0)] };
-                gated(gate, value)
+            UpLayer::Gated { layers, gate_first: true } => ops::gate(layers.forward(x.clone()), self.activation),
+            UpLayer::Gated { layers, gate_first: false } => {
+                let both = layers.forward(x.clone());
+                let [tokens, width] = both.dims();
+                let half = |range| both.clone().slice([0..tokens, range]);
+                ops::gate(Tensor::cat(vec![half(width / 2..width), half(0..width / 2)], 1), self.activation)
             }
         };
         self.down.forward(inner)

@@ -1,8 +1,5 @@
 //! A linear layer with its weights, dense or packed: what the layers above see is the same.
 
-#[cfg(feature = "cpu")]
-use std::sync::Arc;
-
 use burn::tensor::{Bytes, Tensor};
 use gllm_core::Result;
 use gllm_quant::GroupQuantized;
@@ -22,7 +19,7 @@ pub(crate) enum Linear {
     Narrow { weight: NarrowWeight, bias: Option<Tensor<1>> },
     /// Quantised, as small as in the checkpoint.
     #[cfg(feature = "cpu")]
-    Packed(Arc<QLinear>),
+    Packed(Box<QLinear>),
 }
 
 impl Linear {
@@ -40,7 +37,9 @@ impl Linear {
                     (None, blocks) => blocks.as_ref().and_then(|blocks| QLinear::new(blocks, bias)),
                 };
                 if let Some(layer) = layer {
-                    return Ok(Self::Packed(Arc::new(layer)));
+                    // It was copied into the kernels' order.
+                    weights.release();
+                    return Ok(Self::Packed(Box::new(layer)));
                 }
             }
         }
@@ -58,6 +57,15 @@ impl Linear {
         Ok(Self::Dense { weight: weight.transpose(), bias })
     }
 
+    /// The layer as the CPU's kernels take it, if they do.
+    #[cfg(feature = "cpu")]
+    pub(crate) fn packed(&self) -> Option<&QLinear> {
+        match self {
+            Self::Packed(layer) => Some(layer),
+            _ => None,
+        }
+    }
+
     /// # Shapes
     /// - `x`: `[tokens, inputs]`
     /// - returns `[tokens, outputs]`
@@ -66,7 +74,7 @@ impl Linear {
             Self::Dense { weight, bias } => ops::linear(x, weight.clone(), bias.clone()),
             Self::Narrow { weight, bias } => ops::linear(x, weight.widened(), bias.clone()),
             #[cfg(feature = "cpu")]
-            Self::Packed(layer) => ops::packed_linear(x, layer),
+            Self::Packed(layer) => ops::packed_linears(x, &[layer]),
         }
     }
 }

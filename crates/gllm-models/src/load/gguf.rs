@@ -13,11 +13,11 @@ use gllm_quant::gguf::Metadata;
 
 use super::{Family, Task};
 use crate::config::{
-    AttentionPositions, Biases, ClassifierConfig, LearnedPositions, LocalAttention, NormOrder, RotaryConfig,
-    RotaryScaling, TokenTypes, activation, bad_field, unsupported,
+    AttentionPositions, Biases, ClassifierConfig, LearnedPositions, LocalAttention, NormOrder, TokenTypes, activation,
+    bad_field, unsupported,
 };
 use crate::names;
-use crate::{Activation, EncoderConfig, PoolingMode};
+use crate::{Activation, EncoderConfig, PoolingMode, RotaryConfig, RotaryScaling};
 
 const ARCHITECTURE: &str = "general.architecture";
 const WORDS: &str = "token_embd.weight";

@@ -8,8 +8,8 @@ use gllm_core::{LoadProblem, Result};
 use serde::Deserialize;
 
 use super::bert;
-use crate::EncoderConfig;
-use crate::config::{AttentionPositions, Biases, RotaryConfig, RotaryScaling, TokenTypes, unsupported};
+use crate::config::{AttentionPositions, Biases, TokenTypes, unsupported};
+use crate::{EncoderConfig, RotaryConfig, RotaryScaling};
 
 #[derive(Deserialize)]
 struct File {

@@ -9,10 +9,9 @@ use gllm_core::{LoadProblem, Result};
 use serde::Deserialize;
 
 use crate::config::{
-    AttentionPositions, Biases, ClassifierConfig, LocalAttention, NormOrder, RotaryConfig, RotaryScaling, activation,
-    bad_field, unsupported,
+    AttentionPositions, Biases, ClassifierConfig, LocalAttention, NormOrder, activation, bad_field, unsupported,
 };
-use crate::{EncoderConfig, PoolingMode};
+use crate::{EncoderConfig, PoolingMode, RotaryConfig, RotaryScaling};
 
 #[derive(Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "the published layout")]

@@ -7,10 +7,8 @@ use std::path::Path;
 use gllm_core::{LoadProblem, Result};
 use serde::Deserialize;
 
-use crate::config::{
-    AttentionPositions, Biases, ClassifierConfig, NormOrder, RotaryConfig, RotaryScaling, TokenTypes, unsupported,
-};
-use crate::{Activation, EncoderConfig};
+use crate::config::{AttentionPositions, Biases, ClassifierConfig, NormOrder, TokenTypes, unsupported};
+use crate::{Activation, EncoderConfig, RotaryConfig, RotaryScaling};
 
 #[derive(Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "the published layout")]

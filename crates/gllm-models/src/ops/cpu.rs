@@ -3,9 +3,12 @@
 //! They reach Burn through its backend extension: a trait over backends, implemented for flex, and dispatched by the
 //! tensor. The functions of [`crate::ops`] call them where [`runs_here`] holds, and their composed body elsewhere.
 
+pub(crate) mod attention;
+mod exp;
+pub(crate) mod gate;
 mod gelu;
-
-use std::sync::Arc;
+pub(crate) mod rms_norm;
+mod simd;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, backend_extension};
@@ -13,31 +16,31 @@ use burn::tensor::{Bytes, DType, Device, Shape, Tensor};
 use burn_flex::{FlexTensor, Layout};
 use gllm_quant::QLinear;
 
-/// Operations that have a kernel.
+/// The ways from a tensor to its elements and back.
 #[backend_extension(Flex)]
 pub(crate) trait Kernels: Backend {
-    /// `x · Φ(x)` for each element.
-    fn gelu_erf(x: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// Rows of `width`, which `kernel` makes of the elements of `x`.
+    fn map(x: FloatTensor<Self>, width: usize, kernel: &mut dyn FnMut(&[f32]) -> Vec<f32>) -> FloatTensor<Self>;
 
-    /// `x · Wᵀ + b` on packed weights.
-    fn packed_linear(x: FloatTensor<Self>, layer: Arc<QLinear>) -> FloatTensor<Self>;
+    /// `x` as `kernel` changes its elements.
+    fn update(x: FloatTensor<Self>, kernel: &mut dyn FnMut(&mut [f32])) -> FloatTensor<Self>;
 }
 
 impl Kernels for Flex {
-    fn gelu_erf(x: FlexTensor) -> FlexTensor {
-        // Contiguous from its start, and not shared: the linear layer before made it, and it is changed in place.
-        let mut x = if x.is_contiguous() { x } else { x.to_contiguous() };
-        gelu::gelu_in_place(x.storage_mut());
-        x
+    fn map(x: FlexTensor, width: usize, kernel: &mut dyn FnMut(&[f32]) -> Vec<f32>) -> FlexTensor {
+        let y = match x.as_slice() {
+            Some(elements) => kernel(elements),
+            None => kernel(x.to_contiguous().storage()),
+        };
+        let shape = Shape::new([y.len() / width, width]);
+        FlexTensor::new(Bytes::from_elems(y), Layout::contiguous(shape), DType::F32)
     }
 
-    fn packed_linear(x: FlexTensor, layer: Arc<QLinear>) -> FlexTensor {
-        let y = match x.as_slice() {
-            Some(rows) => layer.forward(rows),
-            None => layer.forward(x.to_contiguous().storage()),
-        };
-        let shape = Shape::new([y.len() / layer.outputs(), layer.outputs()]);
-        FlexTensor::new(Bytes::from_elems(y), Layout::contiguous(shape), DType::F32)
+    fn update(x: FlexTensor, kernel: &mut dyn FnMut(&mut [f32])) -> FlexTensor {
+        // Contiguous from its start, and changed in place where nobody else has it.
+        let mut x = if x.is_contiguous() { x } else { x.to_contiguous() };
+        kernel(x.storage_mut());
+        x
     }
 }
 
@@ -46,15 +49,26 @@ pub(crate) fn runs_here(device: &Device) -> bool {
     *device == Device::flex()
 }
 
+/// Rows of `width`, which `kernel` makes of the elements of `x`.
+pub(crate) fn map(x: Tensor<2>, width: usize, kernel: &mut dyn FnMut(&[f32]) -> Vec<f32>) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as Kernels>::map(x.into_dispatch(), width, kernel))
+}
+
+/// `x` as `kernel` changes its elements.
+pub(crate) fn update(x: Tensor<2>, kernel: &mut dyn FnMut(&mut [f32])) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as Kernels>::update(x.into_dispatch(), kernel))
+}
+
 /// # Shapes
 /// - `x`: `[tokens, width]`, on flex; returns the same
 pub(crate) fn gelu_erf(x: Tensor<2>) -> Tensor<2> {
-    Tensor::from_dispatch(<Dispatch as Kernels>::gelu_erf(x.into_dispatch()))
+    update(x, &mut gelu::gelu_in_place)
 }
 
 /// # Shapes
 /// - `x`: `[tokens, inputs]`, on flex
-/// - returns `[tokens, outputs]`
-pub(crate) fn packed_linear(x: Tensor<2>, layer: &Arc<QLinear>) -> Tensor<2> {
-    Tensor::from_dispatch(<Dispatch as Kernels>::packed_linear(x.into_dispatch(), layer.clone()))
+/// - returns `[tokens, outputs of all layers]`
+pub(crate) fn packed_linears(x: Tensor<2>, layers: &[&QLinear]) -> Tensor<2> {
+    let outputs = layers.iter().map(|layer| layer.outputs()).sum();
+    map(x, outputs, &mut |x| QLinear::forward_together(layers, x))
 }

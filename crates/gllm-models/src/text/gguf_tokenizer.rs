@@ -34,6 +34,8 @@ use crate::config::unsupported;
 /// A tokenizer, and the ids of its tokens that stand for no text.
 pub(crate) struct Rebuilt {
     pub(crate) tokenizer: Tokenizer,
+    /// The token that ends a text.
+    pub(crate) end: Option<u32>,
     /// Of those that begin and end a sequence, pad it, or are unknown.
     pub(crate) without_text: BTreeSet<u32>,
 }
@@ -54,7 +56,7 @@ pub(crate) fn rebuild(metadata: &Metadata) -> Result<Rebuilt> {
     tokenizer.add_tokens(added_tokens(&vocabulary)).map_err(|e| vocabulary.failed(&e))?;
     let special = vocabulary.special();
     let without_text = [special.cls, special.bos, special.eos, special.sep, special.pad, special.unknown];
-    Ok(Rebuilt { tokenizer, without_text: without_text.into_iter().flatten().collect() })
+    Ok(Rebuilt { tokenizer, end: special.eos, without_text: without_text.into_iter().flatten().collect() })
 }
 
 /// The tokens that are found in a text before it is split.

@@ -1,7 +1,7 @@
 //! A model's own tokenizer: its special tokens, its truncation, its limits.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gllm_core::{InferenceError, LoadError, LoadProblem, Result, Truncation};
 use gllm_quant::WeightFiles;
@@ -11,7 +11,8 @@ use serde::Deserialize;
 use tokenizers::{Encoding, PostProcessor, TruncationDirection};
 
 use super::gguf_tokenizer;
-use crate::config::read_json;
+use super::token_bytes::TokenBytes;
+use crate::config::{read_json, unsupported};
 
 /// A text as a model reads it, special tokens included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,10 +37,14 @@ pub struct Pairs {
 /// `tokenizer.json`, with the limits that the files beside it set, or what a GGUF file says in its place.
 #[derive(Debug)]
 pub struct Tokenizer {
+    /// The file that says what it is.
+    path: PathBuf,
     inner: tokenizers::Tokenizer,
     direction: TruncationDirection,
     lowercase: bool,
     max_length: Option<usize>,
+    /// The token that ends a text.
+    end: Option<u32>,
     /// Ids of the tokens that begin and end a sequence, pad it, or are unknown.
     without_text: BTreeSet<u32>,
 }
@@ -112,12 +117,14 @@ impl Tokenizer {
     }
 
     fn from_gguf(metadata: &Metadata) -> Result<Self> {
-        let gguf_tokenizer::Rebuilt { tokenizer, without_text } = gguf_tokenizer::rebuild(metadata)?;
+        let gguf_tokenizer::Rebuilt { tokenizer, end, without_text } = gguf_tokenizer::rebuild(metadata)?;
         Ok(Self {
+            path: metadata.path().into(),
             inner: tokenizer,
             direction: TruncationDirection::Right,
             lowercase: false,
             max_length: None,
+            end,
             without_text,
         })
     }
@@ -143,8 +150,11 @@ impl Tokenizer {
         inner.with_truncation(None).map_err(|e| corrupt(e.to_string()))?.with_padding(None);
         #[expect(clippy::cast_sign_loss, reason = "within 1 to 1e12")]
         let tokenizer_limit = config.model_max_length.filter(|max| (1.0..1e12).contains(max)).map(|max| max as usize);
+        let special = config.special.or(map);
         Ok(Self {
-            without_text: config.special.or(map).ids(&inner),
+            end: special.eos_token.as_ref().and_then(|token| inner.token_to_id(token.content())),
+            without_text: special.ids(&inner),
+            path,
             inner,
             direction,
             lowercase: sentence.do_lower_case,
@@ -188,6 +198,19 @@ impl Tokenizer {
         Ok(encoded.into_iter().collect::<std::result::Result<_, _>>()?)
     }
 
+    /// The tokens of `text`, all of them, with the special tokens that are added to every text if `add_special`.
+    ///
+    /// # Errors
+    /// [`InferenceError`] with what the tokenizer said.
+    pub fn ids(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
+        let encoding = self.encode_bare(text).and_then(|bare| match add_special {
+            true => self.inner.post_process(bare, None, true),
+            false => Ok(bare),
+        });
+        let failed = |e: tokenizers::Error| InferenceError::Tokenize { index: 0, reason: e.to_string() };
+        Ok(encoding.map_err(failed)?.get_ids().to_vec())
+    }
+
     /// Special tokens that are added to every pair.
     #[must_use]
     pub fn added_to_pair(&self) -> usize {
@@ -229,6 +252,44 @@ impl Tokenizer {
     #[must_use]
     pub fn ids_without_text(&self) -> &BTreeSet<u32> {
         &self.without_text
+    }
+
+    /// The text of `ids`, special tokens left out where `skip_special` is true.
+    ///
+    /// # Errors
+    /// [`LoadError`] with what the tokenizer's decoder said.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
+        let corrupt = |e: tokenizers::Error| LoadProblem::Corrupt { format: "tokenizer".into(), reason: e.to_string() };
+        Ok(self.inner.decode(ids, skip_special).map_err(|e| LoadError::new(&self.path, corrupt(e)))?)
+    }
+
+    /// What each token adds to a text that is written; made anew by each call.
+    ///
+    /// # Errors
+    /// [`LoadError`] if the tokenizer's decoder isn't supported, as WordPiece's.
+    pub fn token_bytes(&self) -> Result<TokenBytes> {
+        let supported = "ByteLevel; Metaspace; Replace, ByteFallback, Fuse and Strip in this order";
+        let problem = |name| LoadError::new(&self.path, unsupported("decoder", name, supported));
+        Ok(TokenBytes::of(&self.inner).map_err(problem)?)
+    }
+
+    /// The id of the token called `text`.
+    #[must_use]
+    pub fn token_id(&self, text: &str) -> Option<u32> {
+        self.inner.token_to_id(text)
+    }
+
+    /// Whether the token `id` is special: it stands for no text.
+    #[must_use]
+    pub fn is_special(&self, id: u32) -> bool {
+        let added = self.inner.get_added_vocabulary();
+        self.inner.id_to_token(id).is_some_and(|text| added.is_special_token(&text))
+    }
+
+    /// The token that ends a text (`eos_token`), where the files name one.
+    #[must_use]
+    pub fn end_id(&self) -> Option<u32> {
+        self.end
     }
 
     /// The text's own tokens.

@@ -2,9 +2,7 @@
 
 use std::marker::PhantomData;
 
-use crate::matmul::PANEL;
-
-/// `[rows, width]`, row-major, cut into columns of [`PANEL`] outputs, the last one narrower.
+/// `[rows, width]`, row-major, its columns shared out among the threads.
 pub(crate) struct Columns<'a> {
     values: *mut f32,
     rows: usize,
@@ -24,25 +22,23 @@ impl<'a> Columns<'a> {
         Self { rows: values.len() / width, values: values.as_mut_ptr(), width, lifetime: PhantomData }
     }
 
-    /// Writes `products`, plus `bias` of each output, to column `panel` of `row`.
+    /// Writes `products`, plus `bias` of each, from column `first` of `row` on.
     ///
     /// # Safety
-    /// No other thread writes this column of this row.
+    /// No other thread writes these columns of this row.
     #[expect(unsafe_code, reason = "the matrix is shared by threads")]
-    pub(crate) unsafe fn write(&self, row: usize, panel: usize, products: &[f32; PANEL], bias: Option<&[f32]>) {
-        let first = panel * PANEL;
-        assert!(row < self.rows && first < self.width, "row {row}, output {first}");
-        let len = PANEL.min(self.width - first);
-        // SAFETY: the row and the column are within the matrix, by the assertion, and are this thread's alone, by the
+    pub(crate) unsafe fn write(&self, row: usize, first: usize, products: &[f32], bias: Option<&[f32]>) {
+        assert!(row < self.rows && first + products.len() <= self.width, "row {row}, output {first}");
+        // SAFETY: the row and the columns are within the matrix, by the assertion, and are this thread's alone, by the
         // contract of this function.
-        let out = unsafe { std::slice::from_raw_parts_mut(self.values.add(row * self.width + first), len) };
+        let out = unsafe { std::slice::from_raw_parts_mut(self.values.add(row * self.width + first), products.len()) };
         match bias {
             Some(bias) => {
-                for ((out, product), bias) in out.iter_mut().zip(products).zip(&bias[first..]) {
+                for ((out, product), bias) in out.iter_mut().zip(products).zip(bias) {
                     *out = product + bias;
                 }
             }
-            None => out.copy_from_slice(&products[..len]),
+            None => out.copy_from_slice(products),
         }
     }
 }

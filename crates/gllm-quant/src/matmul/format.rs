@@ -72,6 +72,12 @@ impl Format {
         self.table.map_or(code, |table| table[usize::from(code)])
     }
 
+    /// Whether activations are quantised for `other` as for this one.
+    pub(crate) fn quantizes_as(&self, other: &Self) -> bool {
+        let key = |format: &Self| (format.subs, format.parts, format.offset, format.mins == Mins::None);
+        key(self) == key(other)
+    }
+
     /// Bytes before the blocks of a span: `d` and, where there are minima, `dmin`, for each output of a panel.
     pub(crate) const fn header_bytes(&self) -> usize {
         let halves = if matches!(self.mins, Mins::None) { 1 } else { 2 };

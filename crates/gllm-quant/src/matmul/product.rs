@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 
 use super::tiles::{Tile, Tiles};
-use super::{PANEL, PackedMatrix, TILE_ROWS};
-use crate::kernels::{Columns, Isa, Kernel};
+use super::{Format, PANEL, PackedMatrix, TILE_ROWS};
+use crate::kernels::{Columns, Isa};
 
 /// Panels that are worth a task of their own.
 const TASK_BYTES: usize = 64 * 1024;
@@ -12,44 +12,91 @@ const TASK_BYTES: usize = 64 * 1024;
 /// Rows that are multiplied with a panel before the next panel's turn: their codes stay in the cache.
 const CHUNK_BYTES: usize = 512 * 1024;
 
-/// `x · Wᵀ + b`.
+/// Weights that activations are multiplied with, and what is added to their outputs.
+#[derive(Clone, Copy)]
+pub(crate) struct Factor<'a> {
+    pub(crate) matrix: &'a PackedMatrix,
+    /// `[outputs]`.
+    pub(crate) bias: Option<&'a [f32]>,
+}
+
+/// `x · Wᵀ + b` for each of `factors`, all of as many inputs, in one go: a decoder's step has work for a few
+/// microseconds, which isn't worth waking the other threads for each matrix.
 ///
 /// # Shapes
 /// - `x`: `[rows, inputs]`
-/// - `bias`: `[outputs]`
-/// - `y`: `[rows, outputs]`, overwritten
-pub(crate) fn multiply(isa: Isa, matrix: &PackedMatrix, x: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
-    let (inputs, outputs) = (matrix.inputs(), matrix.outputs());
-    if x.is_empty() {
-        return;
+/// - `y`: `[rows, outputs of all factors]`, overwritten
+pub(crate) fn multiply(isa: Isa, factors: &[Factor<'_>], x: &[f32], y: &mut [f32]) {
+    let Some(Factor { matrix: first, .. }) = factors.first().filter(|_| !x.is_empty()) else { return };
+    let inputs = first.inputs();
+    let mut quantized: Vec<(Format, Tiles)> = Vec::with_capacity(factors.len());
+    for factor in factors {
+        let format = factor.matrix.kind().format();
+        if !quantized.iter().any(|(of, _)| of.quantizes_as(&format)) {
+            quantized.push((format, Tiles::new(isa, x, inputs, &format)));
+        }
     }
-    let parts = matrix.kind().format().parts;
-    let tiles = Tiles::new(isa, x, inputs, &matrix.kind().format());
-    let tiles: Vec<Tile<'_>> = tiles.iter().collect();
+    let mut panels = 0;
+    let mut column = 0;
+    let jobs = factors.iter().map(|factor| {
+        let format = factor.matrix.kind().format();
+        let tiles = quantized.iter().find(|(of, _)| of.quantizes_as(&format)).map(|(_, tiles)| tiles);
+        let job = Job {
+            factor: *factor,
+            tiles: tiles.into_iter().flat_map(Tiles::iter).collect(),
+            first_panel: panels,
+            first_column: column,
+        };
+        panels += factor.matrix.panels();
+        column += factor.matrix.outputs();
+        job
+    });
+    let jobs: Vec<Job<'_>> = jobs.collect();
     let chunk = (CHUNK_BYTES / inputs / TILE_ROWS[0]).max(1);
-    let task = (TASK_BYTES / matrix.panel(0).len()).max(1);
-    let y = Columns::new(y, outputs);
-    for tiles in tiles.chunks(chunk) {
-        let kernels: Vec<Kernel> = tiles.iter().map(|tile| isa.kernel(matrix.kind(), tile.rows)).collect();
-        (0..matrix.panels()).into_par_iter().with_min_len(task).for_each(|panel| {
-            let bytes = matrix.panel(panel);
-            for (tile, kernel) in tiles.iter().zip(&kernels) {
-                let mut products = [[0.0; PANEL]; TILE_ROWS[0]];
-                let products = &mut products[..tile.rows];
-                kernel.eval(matrix.kind(), bytes, matrix.span_blocks(), tile, products);
-                for (row, products) in products.chunks_exact_mut(parts).enumerate() {
-                    let (sums, others) = products.split_at_mut(1);
-                    for other in others {
-                        sums[0].iter_mut().zip(other).for_each(|(sum, product)| *sum += *product);
-                    }
-                    #[expect(unsafe_code, reason = "threads write different columns")]
-                    // SAFETY: a panel is given to one thread, which writes its rows one after the other.
-                    unsafe {
-                        y.write(tile.first_row / parts + row, panel, &sums[0], bias);
-                    }
+    let n_chunks = jobs.iter().map(|job| job.tiles.len().div_ceil(chunk)).max().unwrap_or(0);
+    let task = (TASK_BYTES / first.panel(0).len()).max(1);
+    let y = Columns::new(y, column);
+    for index in 0..n_chunks {
+        (0..panels).into_par_iter().with_min_len(task).for_each(|panel| {
+            let job = &jobs[jobs.partition_point(|job| job.first_panel <= panel) - 1];
+            job.multiply(isa, job.tiles.chunks(chunk).nth(index).unwrap_or_default(), panel - job.first_panel, &y);
+        });
+    }
+}
+
+/// A factor, with the activations as it needs them, and where its results go.
+struct Job<'a> {
+    factor: Factor<'a>,
+    tiles: Vec<Tile<'a>>,
+    /// Its first panel among those of all jobs.
+    first_panel: usize,
+    first_column: usize,
+}
+
+impl Job<'_> {
+    /// Multiplies some tiles with a panel.
+    fn multiply(&self, isa: Isa, tiles: &[Tile<'_>], panel: usize, y: &Columns<'_>) {
+        let Factor { matrix, bias } = self.factor;
+        let (kind, parts, bytes) = (matrix.kind(), matrix.kind().format().parts, matrix.panel(panel));
+        let outputs = panel * PANEL..matrix.outputs().min((panel + 1) * PANEL);
+        let bias = bias.map(|bias| &bias[outputs.clone()]);
+        for tile in tiles {
+            let mut products = [[0.0; PANEL]; TILE_ROWS[0]];
+            let products = &mut products[..tile.rows];
+            isa.kernel(kind, tile.rows).eval(kind, bytes, matrix.span_blocks(), tile, products);
+            for (row, products) in products.chunks_exact_mut(parts).enumerate() {
+                let (sums, others) = products.split_at_mut(1);
+                for other in others {
+                    sums[0].iter_mut().zip(other).for_each(|(sum, product)| *sum += *product);
+                }
+                #[expect(unsafe_code, reason = "threads write different columns")]
+                // SAFETY: a panel is given to one thread, which writes its rows one after the other.
+                unsafe {
+                    let row = tile.first_row / parts + row;
+                    y.write(row, self.first_column + outputs.start, &sums[0][..outputs.len()], bias);
                 }
             }
-        });
+        }
     }
 }
 
@@ -120,7 +167,7 @@ mod tests {
                 let (x, bias) = (numbers.floats(n_rows * inputs), numbers.floats(outputs));
                 let product = |isa, x: &[f32]| {
                     let mut y = vec![f32::NAN; x.len() / inputs * outputs];
-                    multiply(isa, &matrix, x, Some(&bias), &mut y);
+                    multiply(isa, &[Factor { matrix: &matrix, bias: Some(&bias) }], x, &mut y);
                     y.iter().map(|y| y.to_bits()).collect::<Vec<_>>()
                 };
                 let expected = product(Isa::Scalar, &x);
@@ -129,6 +176,41 @@ mod tests {
                     let alone: Vec<_> = x.chunks(inputs).flat_map(|x| product(isa, x)).collect();
                     assert_eq!(alone, expected, "{isa:?} {kind:?}, row by row");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn together_is_as_one_by_one() {
+        let mut numbers = Numbers(4);
+        let inputs = 4 * BLOCK;
+        let matrices: Vec<_> = FormatKind::ALL
+            .iter()
+            .enumerate()
+            .map(|(index, &kind)| {
+                let outputs = 5 + 11 * index;
+                let rows: Vec<_> = (0..outputs).map(|_| random_row(kind, inputs, BLOCK, &mut numbers)).collect();
+                PackedMatrix::new(kind, [outputs, inputs], BLOCK, |row| rows[row].clone())
+            })
+            .collect();
+        let biases: Vec<_> = matrices.iter().map(|matrix| numbers.floats(matrix.outputs())).collect();
+        let factors: Vec<_> =
+            matrices.iter().zip(&biases).map(|(matrix, bias)| Factor { matrix, bias: Some(bias) }).collect();
+        for n_rows in [1, 3, 13] {
+            let x = numbers.floats(n_rows * inputs);
+            let product = |factors: &[Factor<'_>]| {
+                let outputs: usize = factors.iter().map(|factor| factor.matrix.outputs()).sum();
+                let mut y = vec![f32::NAN; n_rows * outputs];
+                multiply(Isa::detect(), factors, &x, &mut y);
+                (y, outputs)
+            };
+            let (together, width) = product(&factors);
+            let mut first = 0;
+            for factor in &factors {
+                let (alone, outputs) = product(&[*factor]);
+                let columns = together.chunks(width).flat_map(|row| &row[first..first + outputs]);
+                assert!(columns.eq(alone.iter()), "{:?}, {n_rows} rows", factor.matrix.kind());
+                first += outputs;
             }
         }
     }
@@ -143,7 +225,7 @@ mod tests {
                 for x in [1.0, -1.0] {
                     let product = |isa| {
                         let mut y = [f32::NAN; PANEL];
-                        multiply(isa, &matrix, &vec![x; inputs], None, &mut y);
+                        multiply(isa, &[Factor { matrix: &matrix, bias: None }], &vec![x; inputs], &mut y);
                         y.map(f32::to_bits)
                     };
                     for isa in Isa::all() {
@@ -165,7 +247,7 @@ mod tests {
                 let whole = |i: usize| if i.is_multiple_of(BLOCK) { 127.0 } else { (numbers.float() * 127.0).round() };
                 let x: Vec<f32> = (0..n_rows * inputs).map(whole).collect();
                 let mut y = vec![0.0; n_rows * outputs];
-                multiply(Isa::detect(), &matrix, &x, None, &mut y);
+                multiply(Isa::detect(), &[Factor { matrix: &matrix, bias: None }], &x, &mut y);
                 for (x, y) in x.chunks(inputs).zip(y.chunks(outputs)) {
                     for (row, &found) in rows.iter().zip(y) {
                         let terms = weights(kind, row, span).into_iter().zip(x).map(|(w, x)| w * f64::from(*x));

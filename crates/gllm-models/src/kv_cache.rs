@@ -1,0 +1,123 @@
+//! The keys and values of the tokens that a decoder has read, so that it reads each once.
+//!
+//! A cache belongs to one sequence. It grows with it and holds no more than the next page beyond need; its clones share
+//! what they have in common until one of them goes another way.
+
+#[cfg(feature = "cpu")]
+mod pages;
+mod tensors;
+
+use burn::tensor::Device;
+use gllm_core::{InferenceError, Result};
+
+use crate::DecoderConfig;
+#[cfg(feature = "cpu")]
+use crate::ops;
+
+#[cfg(feature = "cpu")]
+pub(crate) use pages::{PAGE, Page, PagedLayer, padded};
+pub(crate) use tensors::TensorLayer;
+
+/// How keys and values are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CacheType {
+    /// As they are computed.
+    #[default]
+    F32,
+    /// In half of the memory, rounded to 11 bits.
+    F16,
+}
+
+/// What a decoder keeps of a sequence.
+#[derive(Clone, Debug)]
+pub struct KvCache {
+    tokens: Vec<u32>,
+    /// One for each block.
+    layers: Vec<LayerCache>,
+    limit: usize,
+}
+
+/// What a block keeps of a sequence.
+#[derive(Clone, Debug)]
+pub(crate) enum LayerCache {
+    /// On the host, for the kernels of the CPU.
+    #[cfg(feature = "cpu")]
+    Paged(PagedLayer),
+    /// On the device.
+    Tensors(TensorLayer),
+}
+
+impl KvCache {
+    /// Of a sequence without tokens, which may grow to `limit` of them.
+    pub(crate) fn new(config: &DecoderConfig, of: CacheType, limit: usize, device: &Device) -> Self {
+        #[cfg(feature = "cpu")]
+        if ops::has_packed_linear(device) {
+            let layer = LayerCache::Paged(PagedLayer::new(config.num_key_value_heads, config.head_dim, of));
+            return Self { tokens: Vec::new(), layers: vec![layer; config.num_hidden_layers], limit };
+        }
+        let layer = LayerCache::Tensors(TensorLayer::new(config.key_width(), of, device));
+        Self { tokens: Vec::new(), layers: vec![layer; config.num_hidden_layers], limit }
+    }
+
+    /// The tokens whose keys and values are here.
+    #[must_use]
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// The most tokens that it may hold.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Memory that keys and values take, those among them that other caches share.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.layers.iter().map(LayerCache::bytes).sum()
+    }
+
+    /// Forgets all but the first `len` tokens.
+    pub fn truncate(&mut self, len: usize) {
+        if len >= self.tokens.len() {
+            return;
+        }
+        self.tokens.truncate(len);
+        for layer in &mut self.layers {
+            match layer {
+                #[cfg(feature = "cpu")]
+                LayerCache::Paged(layer) => layer.truncate(len),
+                LayerCache::Tensors(layer) => layer.truncate(len),
+            }
+        }
+    }
+
+    /// Takes note of tokens whose keys and values are about to come.
+    ///
+    /// # Errors
+    /// [`InferenceError::ContextFull`] if they are more than there is room for.
+    pub(crate) fn reserve(&mut self, tokens: &[u32]) -> Result<()> {
+        let needed = self.tokens.len() + tokens.len();
+        if needed > self.limit {
+            return Err(InferenceError::ContextFull { tokens: needed, limit: self.limit }.into());
+        }
+        self.tokens.extend_from_slice(tokens);
+        Ok(())
+    }
+
+    /// What block `index` keeps.
+    pub(crate) fn layer(&mut self, index: usize) -> &mut LayerCache {
+        &mut self.layers[index]
+    }
+}
+
+impl LayerCache {
+    fn bytes(&self) -> usize {
+        match self {
+            #[cfg(feature = "cpu")]
+            Self::Paged(layer) => layer.bytes(),
+            Self::Tensors(layer) => layer.bytes(),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Self-attention of a decoder with its projections.
+
+use burn::tensor::Tensor;
+use gllm_core::Result;
+
+use super::{Linear, Linears, RmsNorm};
+use crate::decoder_names::DecoderNames;
+use crate::kv_cache::LayerCache;
+use crate::ops::cached_attention::{CachedOptions, Heads, Scores, Span, cached_attention};
+use crate::ops::rotary::Rotation;
+use crate::{DecoderConfig, Weights};
+
+/// Query, key and value projections, `[hidden, heads * head_dim]`, and the output projection back.
+#[derive(Debug)]
+pub(crate) struct CausalAttention {
+    qkv: Linears,
+    norms: Option<[RmsNorm; 2]>,
+    output: Linear,
+    heads: Heads,
+    scores: Scores,
+}
+
+impl CausalAttention {
+    /// Reads the projections from block `layer`.
+    pub(crate) fn load(
+        config: &DecoderConfig,
+        names: &DecoderNames,
+        layer: usize,
+        weights: &Weights<'_>,
+    ) -> Result<Self> {
+        let (hidden, biases) = (config.hidden_size, config.biases);
+        let widths = [config.query_width(), config.key_width(), config.key_width()];
+        let mut qkv = Vec::with_capacity(3);
+        for (name, width) in names.qkv.iter().zip(widths) {
+            qkv.push(Linear::load(&weights.enter(name), hidden, width, biases.qkv)?);
+        }
+        let norm = |name| RmsNorm::load(&weights.enter(name), config.head_dim, config.rms_norm_eps, config.norm_offset);
+        let [queries, keys] = names.qk_norms;
+        Ok(Self {
+            qkv: Linears::new(qkv),
+            norms: if config.qk_norm { Some([norm(queries)?, norm(keys)?]) } else { None },
+            output: Linear::load(
+                &weights.enter(names.attention_output),
+                config.query_width(),
+                hidden,
+                biases.attention_output,
+            )?,
+            heads: Heads {
+                heads: config.num_attention_heads,
+                kv_heads: config.num_key_value_heads,
+                head_dim: config.head_dim,
+            },
+            scores: Scores {
+                scale: config.attention_scale,
+                soft_cap: config.attention_soft_cap,
+                window: config.window(layer),
+            },
+        })
+    }
+
+    /// # Shapes
+    /// - `x`: `[tokens, hidden]`, returns the same
+    pub(crate) fn forward(
+        &self,
+        x: Tensor<2>,
+        rotation: &Rotation,
+        spans: &[Span],
+        layers: Vec<&mut LayerCache>,
+    ) -> Tensor<2> {
+        let options = CachedOptions { heads: self.heads, scores: self.scores, norms: self.norms.as_ref() };
+        let mixed = cached_attention(self.qkv.forward(x), &options, rotation, spans, layers);
+        self.output.forward(mixed)
+    }
+}

@@ -1,0 +1,72 @@
+//! The gate of a feed-forward block: `activation(gate) · value`, where both are halves of a row.
+
+#![expect(clippy::inline_always, reason = "compiled anew for each instruction set")]
+
+use rayon::prelude::*;
+
+use super::exp::{gelu_tanh, silu};
+use super::simd::{Isa, Kernel, LANES, Simd};
+
+/// Floats that are worth a task of their own: 64 KiB.
+const TASK: usize = 16 * 1024;
+
+/// The non-linearities that there is a kernel for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Gate {
+    Silu,
+    GeluTanh,
+}
+
+/// # Shapes
+/// - `both`: `[rows, 2 * width]`, in each row the gate first
+/// - returns `[rows, width]`
+pub(crate) fn gate(both: &[f32], width: usize, gate: Gate) -> Vec<f32> {
+    let isa = Isa::detect();
+    let mut out = vec![0.0; both.len() / 2];
+    let rows = (TASK / width).max(1);
+    if out.len() <= TASK {
+        isa.run(Rows { both, width, gate, out: &mut out });
+    } else {
+        let tasks = both.par_chunks(rows * 2 * width).zip(out.par_chunks_mut(rows * width));
+        tasks.for_each(|(both, out)| isa.run(Rows { both, width, gate, out }));
+    }
+    out
+}
+
+struct Rows<'a> {
+    both: &'a [f32],
+    width: usize,
+    gate: Gate,
+    out: &'a mut [f32],
+}
+
+impl Kernel for Rows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(self, simd: S) {
+        let kind = self.gate;
+        for (both, out) in self.both.chunks_exact(2 * self.width).zip(self.out.chunks_exact_mut(self.width)) {
+            let (gate, value) = both.split_at(self.width);
+            let ((gates, last_gates), (values, last_values)) = (gate.as_chunks(), value.as_chunks());
+            let (chunks, last) = out.as_chunks_mut();
+            for ((gate, value), out) in gates.iter().zip(values).zip(chunks) {
+                *out = gated(simd, kind, gate, value);
+            }
+            let n_last = last.len();
+            if n_last > 0 {
+                let fill = |part: &[f32]| std::array::from_fn(|i| part.get(i).copied().unwrap_or(0.0));
+                last.copy_from_slice(&gated(simd, kind, &fill(last_gates), &fill(last_values))[..n_last]);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn gated<S: Simd>(simd: S, kind: Gate, gate: &[f32; LANES], value: &[f32; LANES]) -> [f32; LANES] {
+    let gate = match kind {
+        Gate::Silu => silu(simd, simd.load(gate)),
+        Gate::GeluTanh => gelu_tanh(simd, simd.load(gate)),
+    };
+    simd.to_array(simd.mul(gate, simd.load(value)))
+}

@@ -1,0 +1,182 @@
+//! A text that is being generated: its tokens, what chooses the next one, and what may be shown of it.
+//!
+//! Knows no tensors: it is given logits and says what it wants to be read next.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use gllm_core::{FinishReason, GenerationResponse, GenerationTimings, Result, TokenCandidate, TokenLogprob, Usage};
+
+use crate::sampling::Choice;
+use crate::text::{StopStrings, TextStream, TokenBytes};
+use crate::{Constraint, KvCache, Sampler};
+
+/// What chooses the tokens of a text.
+#[derive(Debug)]
+pub(crate) struct Chooser {
+    pub(crate) sampler: Sampler,
+    /// The form that the text keeps to.
+    pub(crate) constraint: Option<Constraint>,
+}
+
+/// Where a text's tokens end.
+#[derive(Debug)]
+pub(crate) struct Ends {
+    /// Most tokens that it may have.
+    pub(crate) max_new_tokens: usize,
+    /// Tokens that end it.
+    pub(crate) tokens: Arc<BTreeSet<u32>>,
+    pub(crate) strings: StopStrings,
+}
+
+/// A text from its prompt to its end.
+#[derive(Debug)]
+pub(crate) struct TextSequence {
+    pub(crate) cache: KvCache,
+    prompt: Vec<u32>,
+    /// Tokens of the prompt and the text that are read, or being read.
+    read: usize,
+    generated: Vec<u32>,
+    text: String,
+    /// How much of `text` was taken.
+    taken: usize,
+    logprobs: Vec<TokenLogprob>,
+    chooser: Chooser,
+    stream: TextStream,
+    bytes: Arc<TokenBytes>,
+    ends: Ends,
+    finish: Option<FinishReason>,
+    timings: GenerationTimings,
+    started: Instant,
+}
+
+impl TextSequence {
+    /// Of a prompt, the beginning of which `cache` may have already.
+    pub(crate) fn new(
+        prompt: Vec<u32>,
+        cache: KvCache,
+        chooser: Chooser,
+        stream: TextStream,
+        bytes: Arc<TokenBytes>,
+        ends: Ends,
+        started: Instant,
+    ) -> Self {
+        let read = cache.tokens().len();
+        Self {
+            cache,
+            prompt,
+            read,
+            generated: Vec::new(),
+            text: String::new(),
+            taken: 0,
+            logprobs: Vec::new(),
+            chooser,
+            stream,
+            bytes,
+            ends,
+            finish: None,
+            timings: GenerationTimings { cached_tokens: read, ..GenerationTimings::default() },
+            started,
+        }
+    }
+
+    /// Up to `most` tokens that are to be read next, and the cache to add them to.
+    pub(crate) fn next_tokens(&mut self, most: usize) -> (Vec<u32>, &mut KvCache) {
+        let all = self.prompt.iter().chain(&self.generated).copied();
+        let tokens: Vec<u32> = all.skip(self.read).take(most).collect();
+        self.read += tokens.len();
+        (tokens, &mut self.cache)
+    }
+
+    /// Whether all tokens are read, so that the logits behind the last of them are wanted.
+    pub(crate) fn wants_logits(&self) -> bool {
+        self.read == self.prompt.len() + self.generated.len()
+    }
+
+    /// Chooses the next token by the logits behind the last one.
+    pub(crate) fn accept(&mut self, logits: &mut [f32]) -> Result<()> {
+        let allowed = match &mut self.chooser.constraint {
+            Some(constraint) => Some(constraint.allowed()?),
+            None => None,
+        };
+        let choice = self.chooser.sampler.sample(logits, allowed)?;
+        if self.generated.is_empty() {
+            self.timings.first_token_ms = self.started.elapsed().as_secs_f64() * 1e3;
+        }
+        let id = choice.id;
+        self.generated.push(id);
+        self.note_logprobs(choice);
+        let mut is_end = self.ends.tokens.contains(&id);
+        if !is_end {
+            if let Some(constraint) = &mut self.chooser.constraint {
+                constraint.accept(id)?;
+                is_end = constraint.is_ended();
+            }
+            let piece = self.stream.push(id);
+            let shown = self.ends.strings.push(&piece);
+            self.text.push_str(&shown.text);
+            if shown.is_end {
+                self.finish(FinishReason::Stop);
+                return Ok(());
+            }
+        }
+        if is_end {
+            self.flush();
+            self.finish(FinishReason::Stop);
+        } else if self.generated.len() >= self.ends.max_new_tokens {
+            self.flush();
+            self.finish(FinishReason::Length);
+        }
+        Ok(())
+    }
+
+    /// The text that came since the last call.
+    pub(crate) fn take_piece(&mut self) -> Option<String> {
+        let piece = self.text[self.taken..].to_owned();
+        self.taken = self.text.len();
+        Some(piece).filter(|piece| !piece.is_empty())
+    }
+
+    /// Why the text ends, once it does.
+    pub(crate) fn finish_reason(&self) -> Option<FinishReason> {
+        self.finish
+    }
+
+    /// What there is of the text; one that isn't at its end counts as cut.
+    pub(crate) fn response(&self) -> GenerationResponse {
+        let prompt_tokens = self.prompt.len();
+        GenerationResponse {
+            text: self.text.clone(),
+            tokens: self.generated.clone(),
+            finish_reason: self.finish.unwrap_or(FinishReason::Length),
+            usage: Usage { prompt_tokens, total_tokens: prompt_tokens + self.generated.len() },
+            logprobs: self.logprobs.clone(),
+            timings: self.timings,
+        }
+    }
+
+    fn note_logprobs(&mut self, choice: Choice) {
+        let Some(logprob) = choice.logprob else { return };
+        let candidate = |(id, logprob)| TokenCandidate { id, token: self.bytes.text(id), logprob };
+        let top = choice.top.into_iter().map(candidate).collect();
+        self.logprobs.push(TokenLogprob { id: choice.id, token: self.bytes.text(choice.id), logprob, top });
+    }
+
+    /// Shows what was held back.
+    fn flush(&mut self) {
+        let rest = self.stream.finish();
+        let shown = self.ends.strings.push(&rest);
+        self.text.push_str(&shown.text);
+        if !shown.is_end {
+            let held = self.ends.strings.finish();
+            self.text.push_str(&held);
+        }
+    }
+
+    fn finish(&mut self, reason: FinishReason) {
+        self.finish = Some(reason);
+        let total = self.started.elapsed().as_secs_f64() * 1e3;
+        self.timings.decode_ms = total - self.timings.first_token_ms;
+    }
+}
