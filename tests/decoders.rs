@@ -85,8 +85,10 @@ fn exact_cases() -> Vec<PathBuf> {
 fn each(cases: &[PathBuf], check: impl Fn(&Path) -> Result<(), String>) {
     let mut failures = String::new();
     for case in cases {
+        let name = case.file_name().unwrap_or_default().display();
+        println!("{name}");
         if let Err(reason) = check(case) {
-            writeln!(failures, "{}: {reason}", case.file_name().unwrap_or_default().display()).expect("a string");
+            writeln!(failures, "{name}: {reason}").expect("a string");
         }
     }
     assert!(failures.is_empty(), "\n{failures}");
@@ -133,6 +135,7 @@ fn greedy(model: &GeneratorModel, prompt: &[u32], count: usize) -> Result<Vec<u3
 fn logits_match(model: &GeneratorModel, answers: &Answers, limit: f32) -> Result<(), String> {
     for (prompt, expected) in answers.prompts.iter().zip(&answers.logits) {
         let difference = max_abs_difference(&read_whole(model, prompt)?, expected);
+        println!("    {} tokens: {difference:e}", prompt.len());
         if difference > limit {
             return Err(format!("{} tokens: logits differ by {difference:e}", prompt.len()));
         }
@@ -152,6 +155,7 @@ fn greedy_tokens_match(model: &GeneratorModel, answers: &Answers) -> Result<(), 
 fn are_equal(found: &[Vec<f32>], expected: &[Vec<f32>]) -> Result<(), String> {
     let largest = expected.iter().flatten().fold(0.0f32, |largest, logit| largest.max(logit.abs()));
     let difference = max_abs_difference(found, expected) / largest;
+    println!("    {difference:e} of the largest");
     if difference <= 1e-5 { Ok(()) } else { Err(format!("differ by {difference:e} of the largest")) }
 }
 
@@ -190,7 +194,7 @@ fn logits_of_packed_layers_match_those_of_rounded_activations() {
         let found = read_whole(&model, &answers.prompts[2])?;
         let (rounded, exact) = (answers.rounded.expect("logits"), &answers.logits[2]);
         let (cosine, exact) = (min_cosine(&found, &rounded), min_cosine(&found, exact));
-        println!("{}: {cosine}, {exact} of exact ones, {}", case.display(), max_abs_difference(&found, &rounded));
+        println!("    cosine {cosine}, with exact ones {exact}");
         if cosine < 0.999 { Err(format!("a cosine of {cosine}")) } else { Ok(()) }
     });
 }
