@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use gllm_models::{EmbedOptions, EmbeddingEngine, FileType, device, export_gguf};
+use burn::tensor::{Device, Tensor};
+use gllm_models::{EmbedOptions, EmbeddingEngine, FileType, GeneratorModel, Step, device, export_gguf};
 use gllm_tests::gguf::Gguf;
 use gllm_tests::{embed, golden, max_abs_difference, read_npy, read_texts, software_vulkan};
 
@@ -18,6 +19,33 @@ fn small_models_match_on_software_vulkan() {
         println!("{case}: {difference:e}");
         assert!(difference <= 1e-4, "{case}: {difference:e}");
     }
+}
+
+#[test]
+fn a_small_decoder_matches_the_cpu_on_software_vulkan() {
+    let Some(device) = software_vulkan() else { return };
+    // One model, because its kernels are compiled for minutes: windows, soft caps and norms before and after.
+    let case = "gemma2";
+    let path = golden().join("decoders").join(case);
+    // The logits of a prompt in two pieces, then of two sequences at once.
+    let logits = |device: &Device| {
+        let model = GeneratorModel::load(&path, device).unwrap_or_else(|e| panic!("{case}: {e}"));
+        let mut caches = [model.new_cache(), model.new_cache()];
+        let mut rows = Vec::new();
+        let prompt: Vec<u32> = (0..40).map(|i| (7 * i + 3) % 60).collect();
+        for (cache, len) in caches.iter_mut().zip([30, 5]) {
+            let steps = &mut [Step { tokens: &prompt[..len], cache }];
+            rows.push(model.logits(model.forward(steps).unwrap_or_else(|e| panic!("{case}: {e}"))));
+        }
+        let [one, two] = &mut caches;
+        let steps = &mut [Step { tokens: &prompt[30..], cache: one }, Step { tokens: &prompt[5..6], cache: two }];
+        rows.push(model.logits(model.forward(steps).unwrap_or_else(|e| panic!("{case}: {e}"))));
+        let host = |x: Tensor<2>| x.try_into_vec_as::<f32>().expect("floats");
+        rows.into_iter().map(host).collect::<Vec<_>>()
+    };
+    let difference = max_abs_difference(&logits(&device), &logits(&Device::flex()));
+    println!("{case}: {difference:e}");
+    assert!(difference <= 1e-3, "{case}: {difference:e}");
 }
 
 #[test]

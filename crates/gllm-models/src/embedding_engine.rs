@@ -13,7 +13,7 @@ use crate::device::to_host;
 use crate::inputs::{Inputs, check_batch_tokens, truncated};
 use crate::load::{self, Family, Task};
 use crate::modules::Modules;
-use crate::text::{Tokens, plan_batches};
+use crate::text::{Tokenizer, Tokens, plan_batches};
 use crate::{Encoder, LexicalHead, MultiVectorHead, SentencePipeline, SparseHead, SpladeHead, Weights};
 
 /// A loaded embedding model.
@@ -140,6 +140,12 @@ impl EmbeddingEngine {
             prompts: sentence.prompts,
             default_prompt: sentence.default_prompt_name,
         })
+    }
+
+    /// The model's tokenizer.
+    #[must_use]
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.inputs.tokenizer
     }
 
     /// The network, as the model's `config.json` names it.

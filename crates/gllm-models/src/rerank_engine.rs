@@ -13,7 +13,7 @@ use crate::config::{read_json, require_config, unsupported};
 use crate::device::to_host;
 use crate::inputs::{Inputs, check_batch_tokens, truncated};
 use crate::load::{self, Task};
-use crate::text::{Pairs, Tokens, plan_batches};
+use crate::text::{Pairs, Tokenizer, Tokens, plan_batches};
 use crate::{CrossEncoder, EmbedOptions};
 
 /// A loaded reranker.
@@ -107,6 +107,12 @@ impl RerankEngine {
             architecture: family.architecture.clone(),
             model: CrossEncoder::load(family, &files, device)?,
         })
+    }
+
+    /// The model's tokenizer.
+    #[must_use]
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.inputs.tokenizer
     }
 
     /// The network, as the model's `config.json` names it.

@@ -96,6 +96,19 @@ impl Client {
         }
     }
 
+    /// The tokens of a text, without the special tokens that are added to it.
+    ///
+    /// # Errors
+    /// [`gllm_core::InferenceError`] with what the tokenizer said.
+    pub fn count_tokens(&self, text: &str) -> Result<usize> {
+        let tokenizer = match &self.engine {
+            Engine::Embedder(engine) => engine.tokenizer(),
+            Engine::Reranker(engine) => engine.tokenizer(),
+            Engine::Generator(engine) => engine.tokenizer(),
+        };
+        Ok(tokenizer.ids(text, false)?.len())
+    }
+
     /// Embeds texts: set what is needed, then [`EmbeddingsBuilder::generate`].
     pub fn embeddings<I>(&self, input: I) -> EmbeddingsBuilder<'_>
     where

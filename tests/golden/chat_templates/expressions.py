@@ -28,9 +28,12 @@ EXPRESSIONS = [
     "{% for key, value in {'b': 1, 'a': [2]}.items() %}{{ key }}={{ value }};{% endfor %}{% for k in {'b': 1} %}{{ k }}{% endfor %}",
     "{% for tool in tools %}{% for k, v in tool.function.parameters.properties.items() %}{{ k }}:{{ v.type }} {% endfor %}{% endfor %}",
     "{{ {'a': 1}.keys()|list }} {{ {'a': 1}.values()|list }} {{ {'b': 1, 'a': 2}|dictsort }} {{ {'a': 1}|items|list }} {{ dict(a=1, b=2) }}",
+    "{% set d = {'a': 1}.copy() %}{{ d }} {% set d = {'a': messages[1:], 'b': 2} %}{{ d.a|length }} {{ d['b'] }} {{ d.keys()|list }} {{ d is mapping }}",
+    "{% set n = namespace(a=messages[1:], b=({}, [messages[:1]])) %}{{ n.a|length }} {{ n.b }} {% set n = namespace({'c': 1}) %}{{ n.c }} {% set n = namespace() %}{{ n.d is defined }}",
+    "{% set t = (messages[2:], 1) %}{{ t }} {% set k = {'x': 1}.keys() %}{{ 'x' in k }} {% set i = {'x': [1][0:]}.items() %}{% for a, b in i %}{{ a }}{{ b }}{% endfor %}",
     # Strings.
     "{{ '  a b '.strip() }}|{{ '\\x1f\\u3000 a\\x1c'.strip() }}|{{ '\\u200ba'.strip()|length }}|{{ 'xxaxx'.strip('x') }}|{{ 'abc'.lstrip('ab') }}|{{ 'abc'.rstrip('bc') }}",
-    "{{ '  a b '|trim }}|{{ '\\x1fa\\x1c'|trim }}|{{ 'xax'|trim('x') }}|{{ '\\n'|trim }}|",
+    "{{ '  a b '|trim }}|{{ '\\x1fa\\x1c'|trim }}|{{ 'xax'|trim('x') }}|{{ '\\n'|trim }}|{{ undefined|trim }}|{{ none|trim }}|{{ 1.5|trim }}|{{ undefined|string }}|{{ undefined|upper }}|{{ 5|upper }}|{{ none|lower }}|{{ true|title }}",
     "{{ 'a,b,,c'.split(',') }} {{ ' a  b c '.split() }} {{ 'a,b,c'.split(',', 1) }} {{ 'a b c'.split(none, 1) }} {{ ''.split() }} {{ ''.split(',') }}",
     "{{ 'a,b,c'.rsplit(',', 1) }} {{ ' a b  c '.rsplit() }} {{ ' a b  c '.rsplit(none, 1) }} {{ 'a--b'.split('--', maxsplit=5) }}",
     "{{ 'x</think>y</think>z'.split('</think>')[-1].lstrip('\\n') }} {{ 'a<b'.split('<')|last }} {{ 'abc'.split('b')|first }}",

@@ -9,7 +9,8 @@
 
 use std::io;
 
-use minijinja::value::{Tuple, Value, ValueKind};
+use minijinja::functions::namespace;
+use minijinja::value::{Tuple, Value, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State};
 use serde_json::Value as Json;
 
@@ -44,8 +45,12 @@ impl Limits {
         }
     }
 
-    /// Registers the filters that [`super::rewrite`] applies.
-    pub(super) fn add_filters(self, environment: &mut Environment<'_>) {
+    /// Registers the filters that [`super::rewrite`] applies, and the function that makes namespaces.
+    pub(super) fn add_to(self, environment: &mut Environment<'_>) {
+        environment.add_function("namespace", move |state: &State<'_, '_>, attributes: Option<ValueOrKwargs>| {
+            let bound = |attributes: ValueOrKwargs| self.bound(state, attributes.into_value(), false);
+            namespace(attributes.map(bound).transpose()?.map(ValueOrKwargs::from))
+        });
         environment.add_filter(BOUNDED, move |state: &State<'_, '_>, value: Value| self.bound(state, value, true));
         environment.add_filter(ITERATED, move |state: &State<'_, '_>, value: Value| {
             if is_iterable(&value) { self.bound(state, value, true) } else { Err(refused("the value isn't iterable")) }
@@ -113,7 +118,7 @@ impl Left {
                 changed.push((key, value));
             }
         }
-        if changed.is_empty() || is_namespace(map) {
+        if changed.is_empty() {
             return Ok(None);
         }
         let unchanged = map.try_iter()?.map(|key| Ok((key.clone(), map.get_item(&key)?)));
@@ -124,7 +129,7 @@ impl Left {
                 *value = new;
             }
         }
-        Ok(Some(pairs.into_iter().collect()))
+        Ok(Some(Value::from_pairs(pairs)))
     }
 
     fn items(&mut self, list: &Value, depth: usize) -> Result<Option<Value>, Error> {

@@ -31,7 +31,7 @@ impl fmt::Display for Raised {
 
 impl std::error::Error for Raised {}
 
-/// An environment without templates; [`limited`] adds the filters that depend on limits.
+/// An environment without templates; [`limited`] adds what depends on limits.
 pub(super) fn environment(clock: Clock) -> Result<Environment<'static>, Error> {
     let mut environment = Environment::new();
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
@@ -42,9 +42,6 @@ pub(super) fn environment(clock: Clock) -> Result<Environment<'static>, Error> {
         environment.remove_filter(name);
     }
     environment.remove_global("debug");
-    environment.add_filter("trim", |text: String, set: Option<String>| {
-        methods::trim(&text, set.as_deref(), true, true).to_owned()
-    });
     environment.add_filter("int", |value: Value, default: Option<i64>| {
         let integer = match value.as_str() {
             Some(text) => {
@@ -89,7 +86,11 @@ pub(super) fn is_iterable(value: &Value) -> bool {
 pub(super) fn limited<'e>(environment: &Environment<'e>, limits: Limits) -> Environment<'e> {
     let mut environment = environment.clone();
     environment.set_fuel(Some(limits.fuel));
-    limits.add_filters(&mut environment);
+    limits.add_to(&mut environment);
+    environment.add_filter("trim", move |state: &State<'_, '_>, value: Value, set: Option<String>| {
+        let text = limits.text(state, value)?;
+        Ok::<_, Error>(methods::trim(text.as_str().unwrap_or_default(), set.as_deref(), true, true).to_owned())
+    });
     environment.add_filter("string", move |state: &State<'_, '_>, value: Value| limits.text(state, value));
     environment
         .add_filter("tojson", move |state: &State<'_, '_>, args: Rest<ValueOrKwargs>| to_json(state, limits, args));

@@ -19,7 +19,8 @@ pub(super) fn call(state: &mut State<'_, '_>, value: &Value, method: &str, args:
     }
     if value.kind() == ValueKind::Map && method == "copy" {
         let () = from_args(args)?;
-        return value.try_iter()?.map(|key| Ok((key.clone(), value.get_item(&key)?))).collect();
+        let pairs = value.try_iter()?.map(|key| Ok((key.clone(), value.get_item(&key)?)));
+        return pairs.collect::<Result<Vec<_>, Error>>().map(Value::from_pairs);
     }
     unknown_method_callback(state, value, method, args)
 }

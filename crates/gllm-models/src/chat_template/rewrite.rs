@@ -3,9 +3,9 @@
 //! - Line ends become `\n`, as Jinja2 has them.
 //! - `{% generation %}`, which marks what a model is trained on, becomes a plain scope.
 //! - Values go through a filter where they get a name (`set`, `for`, parameters of macros) and where they are operands of
-//!   `*` and `~`: [`BOUNDED`], [`ITERATED`], [`STORED`], [`FACTOR`], [`TEXT`]. The engine meters its instructions and the strings that
-//!   they make, but lists share their parts and are repeated lazily, so that a few instructions can make one of 2^100
-//!   elements, or one that is nested deeper than the stack; the filters refuse these.
+//!   `*` and `~`: one of those named below. The engine meters its instructions and the strings that they make, but lists
+//!   share their parts and are repeated lazily, so that a few instructions can make one of 2^100 elements, or one that is
+//!   nested deeper than the stack; the filters refuse these.
 //! - Statements that bind names in other ways (`with`, `call`, recursive loops) are refused.
 //!
 //! Invariant: no line break is added or removed, so that errors name the right line, and no white space of the output.

@@ -114,6 +114,11 @@ fn templates_that_slice_in_loops_are_not_nested() {
     for step in ["ns.x[0:]", "ns.x|reverse|list", "ns.x|map('string')|list", "ns.x + []"] {
         assert_eq!(render(&repeated(10, "[1]", step, "{{ ns.x|length }}")).as_deref(), Ok("1"), "{step}");
     }
+    for step in ["namespace(x=n.x[0:])", "namespace({'x': n.x[0:]})", "{'x': n.x[0:]}", "[n.x[0:]][0]"] {
+        let source =
+            format!("{{% set n = {{'x': [1]}} %}}{}{{{{ 'end' }}}}", format!("{{% set n = {step} %}}").repeat(5000));
+        assert_eq!(render(&source).as_deref(), Ok("end"), "{step}");
+    }
 }
 
 #[test]
