@@ -179,15 +179,20 @@ fn softmax_step<S: Simd>(
     (largest, sum): (&mut f32, &mut S::V),
     out: &mut [f32],
 ) {
+    let (first, last) = (visible.start / LANES, visible.end.div_ceil(LANES));
+    weights[..first * LANES].fill(0.0);
+    weights[last * LANES..].fill(0.0);
+    let chunks = &mut weights.as_chunks_mut::<LANES>().0[first..last];
     if let Some(cap) = soft_cap {
-        for chunk in weights.as_chunks_mut().0 {
+        for chunk in &mut *chunks {
             let share = tanh(simd, simd.div(simd.load(chunk), simd.splat(cap)));
             *chunk = simd.to_array(simd.mul(share, simd.splat(cap)));
         }
     }
-    weights[..visible.start].fill(f32::NEG_INFINITY);
-    weights[visible.end..].fill(f32::NEG_INFINITY);
-    let chunks = weights.as_chunks_mut::<LANES>().0;
+    let scores = chunks.as_flattened_mut();
+    let read = scores.len();
+    scores[..visible.start - first * LANES].fill(f32::NEG_INFINITY);
+    scores[read - (last * LANES - visible.end)..].fill(f32::NEG_INFINITY);
     let mut highest = simd.splat(*largest);
     for chunk in &*chunks {
         highest = simd.max(highest, simd.load(chunk));

@@ -176,12 +176,23 @@ impl Kernel for Block<'_> {
             let bias = &layer.bias[(first_panel + panel) * PANEL..][..PANEL];
             let column = panel * PANEL;
             let len = PANEL.min(width - column);
-            for (row, sums) in sums.iter_mut().enumerate() {
-                for (sums, bias) in sums.as_chunks_mut().0.iter_mut().zip(bias.as_chunks().0) {
-                    let sum = simd.add(simd.load(sums), simd.load(bias));
-                    *sums = simd.to_array(apply(simd, sum, then));
+            let bias = bias.as_chunks::<LANES>().0;
+            let bias = [simd.load(&bias[0]), simd.load(&bias[1])];
+            for (sums, row) in sums.iter().zip(y.chunks_exact_mut(width)) {
+                let halves = sums.as_chunks::<LANES>().0;
+                let sums = [simd.add(simd.load(&halves[0]), bias[0]), simd.add(simd.load(&halves[1]), bias[1])];
+                let done = [apply(simd, sums[0], then), apply(simd, sums[1], then)];
+                match row[column..].as_chunks_mut::<LANES>() {
+                    // Copies of a known length are two instructions.
+                    ([first, second, ..], _) => {
+                        *first = simd.to_array(done[0]);
+                        *second = simd.to_array(done[1]);
+                    }
+                    _ => {
+                        let both = [simd.to_array(done[0]), simd.to_array(done[1])];
+                        row[column..].copy_from_slice(&both.as_flattened()[..len]);
+                    }
                 }
-                y[row * width + column..][..len].copy_from_slice(&sums[..len]);
             }
         }
     }

@@ -23,9 +23,14 @@ pub(super) fn gelu<S: Simd>(simd: S, x: S::V) -> S::V {
 fn erf<S: Simd>(simd: S, t: S::V) -> S::V {
     let t = simd.min(simd.max(t, simd.splat(-4.0)), simd.splat(4.0));
     let square = simd.mul(t, t);
-    let polynomial = |terms: &[f32; 6]| {
-        let last = simd.splat(terms[5]);
-        terms[..5].iter().rev().fold(last, |sum, term| simd.fma(sum, square, simd.splat(*term)))
-    };
-    simd.div(simd.mul(t, polynomial(&P)), polynomial(&Q))
+    simd.div(simd.mul(t, polynomial(simd, square, &P)), polynomial(simd, square, &Q))
+}
+
+#[inline(always)]
+fn polynomial<S: Simd>(simd: S, x: S::V, terms: &[f32; 6]) -> S::V {
+    let mut sum = simd.splat(terms[5]);
+    for term in terms[..5].iter().rev() {
+        sum = simd.fma(sum, x, simd.splat(*term));
+    }
+    sum
 }
