@@ -167,9 +167,10 @@ impl GenerationEngine {
         let max_new_tokens = options.max_new_tokens.map_or(room, |most| most.min(room));
         let ends = Ends { max_new_tokens, tokens: Arc::clone(&self.ends), strings };
         let bytes = Arc::clone(&self.bytes);
+        // A form counts white space at the start, which an answer in a conversation doesn't show.
         let stream = match prompt {
-            Prompt::Raw(_) => TextStream::continuing(Arc::clone(&bytes)),
-            Prompt::Chat(_) => TextStream::new(Arc::clone(&bytes)),
+            Prompt::Chat(_) if constraint.is_none() => TextStream::new(Arc::clone(&bytes)),
+            _ => TextStream::continuing(Arc::clone(&bytes)),
         };
         let cache = self.prefixes().take(&tokens);
         let cache = cache.unwrap_or_else(|| self.model.cache_of(CacheType::default(), self.max_length()));
@@ -179,12 +180,11 @@ impl GenerationEngine {
     }
 
     fn constraint(&self, format: &TextFormat) -> std::result::Result<Constraint, InvalidConfig> {
-        let vocabulary = match self.vocabulary.get() {
-            Some(vocabulary) => vocabulary,
-            None => {
-                let made = Arc::new(TokenVocabulary::new(&self.bytes, &self.ends)?);
-                self.vocabulary.get_or_init(|| made)
-            }
+        let vocabulary = if let Some(vocabulary) = self.vocabulary.get() {
+            vocabulary
+        } else {
+            let made = Arc::new(TokenVocabulary::new(&self.bytes, &self.ends)?);
+            self.vocabulary.get_or_init(|| made)
         };
         match format {
             TextFormat::JsonSchema(schema) => Constraint::json_schema(schema, vocabulary),

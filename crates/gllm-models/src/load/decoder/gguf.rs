@@ -111,8 +111,7 @@ impl File<'_> {
         let kind = self.key("rope.scaling.type");
         let factor = number("rope.scaling.factor")?;
         let scaling = match (self.metadata.string(&kind)?, factor) {
-            (None | Some("none"), None) => RotaryScaling::None,
-            (Some("none"), _) => RotaryScaling::None,
+            (None, None) | (Some("none"), _) => RotaryScaling::None,
             (Some("linear") | None, Some(factor)) => RotaryScaling::Linear { factor },
             (Some("yarn"), Some(factor)) => {
                 let trained = self.metadata.usize(&self.key("rope.scaling.original_context_length"))?;
