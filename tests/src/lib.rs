@@ -113,7 +113,20 @@ pub fn skip(what: &str) {
 /// In continuous integration, if it can't be had.
 #[must_use]
 pub fn minilm() -> Option<PathBuf> {
+    real_model("all-MiniLM-L6-v2")
+}
+
+/// The file of the real Qwen2.5-Coder-0.5B-Instruct in GGUF, as [`minilm`].
+///
+/// # Panics
+/// In continuous integration, if it can't be had.
+#[must_use]
+pub fn qwen() -> Option<PathBuf> {
+    real_model("qwen2.5-coder-0.5b-instruct")
+}
+
+fn real_model(alias: &str) -> Option<PathBuf> {
     let store = gllm::hub::HubConfig::from_env().map(gllm::hub::Store::new);
-    let folder = store.and_then(|store| store.fetch(&gllm::hub::ModelId::parse("all-MiniLM-L6-v2")?, &mut ()));
-    folder.inspect_err(|e| skip(&format!("no all-MiniLM-L6-v2: {e}"))).ok()
+    let path = store.and_then(|store| store.fetch(&gllm::hub::ModelId::parse(alias)?, &mut ()));
+    path.inspect_err(|e| skip(&format!("no {alias}: {e}"))).ok()
 }

@@ -7,7 +7,7 @@ mod text;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use gllm::{Device, FileType, Truncation};
+use gllm::{Device, FileType, ModelType, Truncation};
 
 pub(crate) use text::{ChatArgs, ChoiceArgs, GenerateArgs};
 
@@ -66,7 +66,7 @@ Example:
 
 const LIST_HELP: &str = "\
 Example:
-  gllm list --all";
+  gllm list --all --type generator";
 
 const SHOW_HELP: &str = "\
 Example:
@@ -132,7 +132,7 @@ pub(crate) enum Command {
 /// Which model, and where it runs.
 #[derive(ClapArgs, Debug)]
 pub(crate) struct ModelArgs {
-    /// An alias (see `gllm list --all`), `org/name[@revision]`, or a folder such as `./model`
+    /// An alias (see `gllm list --all`), `org/name[:file.gguf][@revision]`, or a folder such as `./model`
     #[arg(short, long, default_value = "all-MiniLM-L6-v2")]
     pub(crate) model: String,
     /// auto, cpu, gpu or gpu:N [default: auto, or as config.toml says]
@@ -274,7 +274,7 @@ pub(crate) struct SimilarityArgs {
 /// `gllm quantize`.
 #[derive(ClapArgs, Debug)]
 pub(crate) struct QuantizeArgs {
-    /// An alias (see `gllm list --all`), `org/name[@revision]`, a folder such as `./model`, or a GGUF file
+    /// An alias (see `gllm list --all`), `org/name[:file.gguf][@revision]`, a folder such as `./model`, or a GGUF file
     pub(crate) model: String,
     /// The file to write
     #[arg(value_name = "OUT.gguf")]
@@ -303,7 +303,7 @@ pub(crate) struct InspectArgs {
 /// A command on one model of the store.
 #[derive(ClapArgs, Debug)]
 pub(crate) struct NameArgs {
-    /// An alias (see `gllm list --all`), `org/name[@revision]`, or a folder such as `./model`
+    /// An alias (see `gllm list --all`), `org/name[:file.gguf][@revision]`, or a folder such as `./model`
     pub(crate) model: String,
     /// Answer in JSON
     #[arg(long)]
@@ -316,9 +316,33 @@ pub(crate) struct ListArgs {
     /// Also list the models that have an alias and aren't downloaded
     #[arg(long)]
     pub(crate) all: bool,
+    /// Only models of this type
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) model_type: Option<TypeArg>,
     /// Answer in JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What a model is for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum TypeArg {
+    /// Text to vector
+    Embedding,
+    /// Query and document to score
+    Rerank,
+    /// Text to text
+    Generator,
+}
+
+impl From<TypeArg> for ModelType {
+    fn from(model_type: TypeArg) -> Self {
+        match model_type {
+            TypeArg::Embedding => Self::Embedding,
+            TypeArg::Rerank => Self::Rerank,
+            TypeArg::Generator => Self::Generator,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::table::table;
 struct Known {
     alias: Option<String>,
     repo_id: Option<String>,
+    file: Option<String>,
     revision: Option<String>,
     model_type: Option<ModelType>,
     architecture: Option<Architecture>,
@@ -59,7 +60,7 @@ pub(crate) fn pull(args: &NameArgs, console: Console) -> Result<(), Failure> {
     answer(format_args!("`{id}` is in {}{size}", folder.display()))
 }
 
-/// Lists the store, and with `--all` the rest of the registry.
+/// Lists the store, and with `--all` the rest of the registry; of one type if one is given.
 pub(crate) fn list(args: &ListArgs) -> Result<(), Failure> {
     let store = store()?;
     let registry = ModelRegistry::builtin();
@@ -68,23 +69,30 @@ pub(crate) fn list(args: &ListArgs) -> Result<(), Failure> {
     if args.all {
         // In the registry's order, each with its default revision.
         for entry in registry.models().filter_map(|info| registry.get(&info.alias)) {
-            let is_it =
-                |model: &&StoredModel| model.id.is_default_revision() && model.id.repo_id() == entry.info.repo_id;
+            let is_it = |model: &&StoredModel| {
+                let known = registry.entry(&model.id).map(|entry| &entry.info.alias);
+                model.id.is_default_revision() && known == Some(&entry.info.alias)
+            };
             models.push(Known::new(Some(entry), stored.iter().find(is_it)));
         }
     }
     for model in &stored {
-        let entry = registry.get(model.id.repo_id());
+        let entry = registry.entry(&model.id);
         let is_listed = args.all && entry.is_some() && model.id.is_default_revision();
         if !is_listed {
             models.push(Known::new(entry, Some(model)));
         }
     }
+    if let Some(wanted) = args.model_type.map(ModelType::from) {
+        models.retain(|model| model.model_type == Some(wanted));
+    }
     let models = Listing { models_dir: store.config().models_dir.clone(), models };
     if args.json {
         answer_json(&models)
     } else if models.models.is_empty() {
-        answer(format_args!("no models in {}; `gllm list --all` shows what there is", models.models_dir.display()))
+        let kind = args.model_type.map_or_else(String::new, |kind| format!(" of type {}", ModelType::from(kind)));
+        let dir = models.models_dir.display();
+        answer(format_args!("no models{kind} in {dir}; `gllm list --all` shows what there is"))
     } else {
         answer(models)
     }
@@ -120,8 +128,8 @@ fn describe(store: &Store, id: &ModelId) -> Result<Known, Failure> {
             Ok(Known { folder: Some(path), downloaded: true, ..Known::new(None, None) })
         }
         ModelId::Hub(hub) => {
-            let stored = store.list()?.into_iter().find(|model| model.id == *hub);
-            let entry = ModelRegistry::builtin().get(hub.repo_id());
+            let stored = store.get(hub);
+            let entry = ModelRegistry::builtin().entry(hub);
             if stored.is_none() && entry.is_none() {
                 let dir = store.config().models_dir.display();
                 return Err(unknown(format!("it has no alias and is not in `{dir}`; `gllm pull {id}` gets it")).into());
@@ -135,9 +143,14 @@ impl Known {
     fn new(entry: Option<&RegistryEntry>, stored: Option<&StoredModel>) -> Self {
         let info = entry.map(|entry| &entry.info);
         let repo_id = stored.map(|model| model.id.repo_id()).or(info.map(|info| info.repo_id.as_str()));
+        let file = match stored {
+            Some(model) => model.id.file(),
+            None => entry.and_then(|entry| entry.file.as_deref()),
+        };
         Self {
             alias: info.map(|info| info.alias.clone()),
             repo_id: repo_id.map(str::to_owned),
+            file: file.map(str::to_owned),
             revision: stored.map(|model| model.id.revision().to_owned()),
             model_type: info.map(|info| info.model_type),
             architecture: info.map(|info| info.architecture.clone()),
@@ -154,7 +167,11 @@ impl Known {
 
     /// The alias where there is one, with the revision where it isn't the default.
     fn name(&self) -> String {
-        let name = self.alias.as_ref().or(self.repo_id.as_ref()).cloned().unwrap_or_default();
+        let in_hub = |repo_id: &String| match &self.file {
+            Some(file) => format!("{repo_id}:{file}"),
+            None => repo_id.clone(),
+        };
+        let name = self.alias.clone().or(self.repo_id.as_ref().map(in_hub)).unwrap_or_default();
         match self.revision.as_deref() {
             None | Some("main") => name,
             Some(revision) => format!("{name}@{revision}"),
@@ -168,6 +185,7 @@ impl Display for Known {
         let lines = [
             ("alias", self.alias.clone()),
             ("repository", self.repo_id.clone()),
+            ("file", self.file.clone()),
             ("revision", self.revision.clone()),
             ("type", shown(self.model_type)),
             ("architecture", shown(self.architecture.as_ref())),

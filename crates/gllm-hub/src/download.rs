@@ -6,7 +6,7 @@
 use std::io::{self, Read};
 use std::path::Path;
 
-use gllm_core::{DownloadError, DownloadProblem, Error, LoadError};
+use gllm_core::{DownloadError, DownloadProblem, Error, LoadError, ModelNotFound};
 
 use crate::config::HubConfig;
 use crate::http::{Http, Stated, content_range};
@@ -16,12 +16,17 @@ use crate::part::{Part, disk};
 use crate::progress::Progress;
 use crate::record::{FileRecord, Record, Source};
 use crate::retry::{Failure, Retry};
-use crate::select::needed_files;
+use crate::select::{Unfit, needed_files};
 
 const BUFFER: usize = 128 << 10;
 
 /// Downloads the files that the model needs into `staging`, with their record.
-pub(crate) fn fetch(config: &HubConfig, id: &HubId, staging: &Path, progress: &mut dyn Progress) -> Result<(), Error> {
+pub(crate) fn fetch(
+    config: &HubConfig,
+    id: &HubId,
+    staging: &Path,
+    progress: &mut dyn Progress,
+) -> Result<Record, Error> {
     let failed = |file: Option<&str>, problem| DownloadError {
         model: id.repo_id().to_owned(),
         file: file.map(str::to_owned),
@@ -29,9 +34,10 @@ pub(crate) fn fetch(config: &HubConfig, id: &HubId, staging: &Path, progress: &m
     };
     let http = Http::new(config, id)?;
     let listing = list(config, id, &http, progress).map_err(|problem| failed(None, problem))?;
-    let needed = needed_files(&listing.files).map_err(|problem| LoadError::new(id.repo_id(), problem))?;
+    let needed = needed_files(&listing.files, id.gguf()).map_err(|unfit| nothing_to_download(id, unfit))?;
     let mut record = Record {
         repo_id: id.repo_id().to_owned(),
+        file: id.file().map(str::to_owned),
         revision: id.revision().to_owned(),
         source: Source::Hub,
         commit: Some(listing.commit.clone()),
@@ -51,7 +57,7 @@ pub(crate) fn fetch(config: &HubConfig, id: &HubId, staging: &Path, progress: &m
         done += download.run(file, staging, progress).map_err(|problem| failed(Some(&file.name), problem))?;
     }
     record.write(staging).map_err(|problem| failed(None, problem))?;
-    Ok(())
+    Ok(record)
 }
 
 fn list(config: &HubConfig, id: &HubId, http: &Http, progress: &mut dyn Progress) -> Result<Listing, DownloadProblem> {
@@ -71,9 +77,23 @@ fn list(config: &HubConfig, id: &HubId, http: &Http, progress: &mut dyn Progress
     Ok(listing)
 }
 
+fn nothing_to_download(id: &HubId, unfit: Unfit) -> Error {
+    let list = |files: &[String]| {
+        let names: Vec<_> = files.iter().map(|file| format!("`{}:{file}`", id.repo_id())).collect();
+        names.join(", ")
+    };
+    let reason = match unfit {
+        Unfit::Problem(problem) => return LoadError::new(id.repo_id(), problem).into(),
+        Unfit::Several(files) => format!("it has several models in GGUF; give one of {}", list(&files)),
+        Unfit::Lacks { name, others } if others.is_empty() => format!("it has no `{name}`, and no other GGUF file"),
+        Unfit::Lacks { name, others } => format!("it has no `{name}`; its models in GGUF are {}", list(&others)),
+    };
+    ModelNotFound { model: id.to_string(), reason, suggestions: Vec::new() }.into()
+}
+
 /// Makes `staging` ready for `record`; what is staged of another commit is thrown away.
 fn stage(record: &Record, staging: &Path) -> Result<(), DownloadProblem> {
-    let resumes = Record::read(staging).is_some_and(|staged| {
+    let resumes = Record::read(staging, record.file.as_deref()).is_some_and(|staged| {
         (&staged.repo_id, staged.source, &staged.commit) == (&record.repo_id, record.source, &record.commit)
     });
     if !resumes && staging.exists() {

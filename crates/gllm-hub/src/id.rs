@@ -1,4 +1,4 @@
-//! What a caller calls a model: alias, `org/name[@revision]`, or a path.
+//! What a caller calls a model: alias, `org/name[:file.gguf][@revision]`, or a path.
 //!
 //! Invariant: the parts of a [`HubId`] are of letters, digits and a few marks, so that they can be put into an address
 //! and into a folder's name as they are. Precedence: an alias of the registry, then a path, then `org/name`.
@@ -9,7 +9,8 @@ use std::str::FromStr;
 
 use gllm_core::{Error, InvalidConfig, ModelNotFound};
 
-use crate::registry::ModelRegistry;
+use crate::gguf_name::GgufName;
+use crate::registry::{ModelRegistry, RegistryEntry};
 
 /// The branch that is meant where none is named.
 const DEFAULT_REVISION: &str = "main";
@@ -30,8 +31,8 @@ impl ModelId {
     /// Parses a name with the aliases of [`ModelRegistry::builtin`].
     ///
     /// In this order: `alias[@revision]`; a path, which starts with `.`, `/` or `~`, or has a separator and exists;
-    /// `org/name[@revision]`. An unknown alias is `Error::ModelNotFound` with near names, a malformed name is
-    /// `Error::InvalidConfig`.
+    /// `org/name[:file.gguf][@revision]`. Where no file is named, it is the one that the registry names, if any. An
+    /// unknown alias is `Error::ModelNotFound` with near names, a malformed name is `Error::InvalidConfig`.
     pub fn parse(text: &str) -> Result<Self, Error> {
         Self::parse_with(text, ModelRegistry::builtin())
     }
@@ -48,15 +49,21 @@ impl ModelId {
         if !name.contains('/')
             && let Some(entry) = registry.get(name)
         {
-            return HubId::new(&entry.info.repo_id, revision).map(Self::Hub);
+            return HubId::of(entry, revision).map(Self::Hub);
         }
         if let Some(path) = as_path(text) {
             return Ok(Self::Local(path));
         }
+        if let Some((name, file)) = name.split_once(':') {
+            let repo_id = registry.get(name).map_or(name, |entry| &entry.info.repo_id);
+            return HubId::new(repo_id, revision)?.with_file(file).map(Self::Hub);
+        }
         if name.contains('/') {
             // The registry's spelling, so that one model has one folder.
-            let repo_id = registry.get(name).map_or(name, |entry| &entry.info.repo_id);
-            return HubId::new(repo_id, revision).map(Self::Hub);
+            return registry
+                .get(name)
+                .map_or_else(|| HubId::new(name, revision), |entry| HubId::of(entry, revision))
+                .map(Self::Hub);
         }
         Err(unknown(text, registry))
     }
@@ -79,10 +86,11 @@ impl fmt::Display for ModelId {
     }
 }
 
-/// A repository of the Hub at a revision.
+/// A repository of the Hub at a revision, or one model in GGUF of several that it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HubId {
     repo_id: String,
+    file: Option<GgufName>,
     /// `None` is the default branch.
     revision: Option<String>,
 }
@@ -102,13 +110,39 @@ impl HubId {
             return Err(malformed(&format!("{repo_id}@{revision}"), "a branch, tag or commit after `@`").into());
         }
         let revision = revision.filter(|revision| *revision != DEFAULT_REVISION).map(str::to_owned);
-        Ok(Self { repo_id: repo_id.to_owned(), revision })
+        Ok(Self { repo_id: repo_id.to_owned(), file: None, revision })
+    }
+
+    /// What the registry means by an entry.
+    pub(crate) fn of(entry: &RegistryEntry, revision: Option<&str>) -> Result<Self, Error> {
+        let id = Self::new(&entry.info.repo_id, revision)?;
+        entry.file.as_deref().map_or(Ok(id.clone()), |file| id.with_file(file))
+    }
+
+    /// The model in this file of the repository, or in the set of files that it is the first of; in place of another.
+    ///
+    /// What can't be the path of a `.gguf` file within a repository is `Error::InvalidConfig`, and so is a shard that
+    /// isn't the first.
+    pub fn with_file(self, file: &str) -> Result<Self, Error> {
+        let expected = "a `.gguf` file of the repository after `:`, of several shards the first";
+        let name = GgufName::parse(file).ok_or_else(|| malformed(&format!("{}:{file}", self.repo_id), expected))?;
+        Ok(Self { file: Some(name), ..self })
     }
 
     /// `org/name`.
     #[must_use]
     pub fn repo_id(&self) -> &str {
         &self.repo_id
+    }
+
+    /// The file in GGUF that is the model, if one is meant; of several shards the first.
+    #[must_use]
+    pub fn file(&self) -> Option<&str> {
+        self.file.as_ref().map(GgufName::as_str)
+    }
+
+    pub(crate) fn gguf(&self) -> Option<&GgufName> {
+        self.file.as_ref()
     }
 
     /// The branch, tag or commit.
@@ -123,10 +157,16 @@ impl HubId {
         self.revision.is_none()
     }
 
-    /// The folder's name in the store: `org--name`, or `org--name@revision` for another than the default branch.
+    /// The folder's name in the store: `org--name`, or `org--name@revision` for another than the default branch. The
+    /// models in GGUF of a repository lie in one folder.
     #[must_use]
     pub fn folder_name(&self) -> String {
-        self.to_string().replace('/', "--")
+        Self { file: None, ..self.clone() }.work_name()
+    }
+
+    /// What the lock and the staged files go by: [`HubId::folder_name`], and the file if there is one.
+    pub(crate) fn work_name(&self) -> String {
+        self.to_string().replace(['/', ':'], "--")
     }
 
     /// The id that has this folder's name, the inverse of [`HubId::folder_name`] but for slashes in revisions.
@@ -141,10 +181,11 @@ impl HubId {
 
 impl fmt::Display for HubId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.revision {
-            Some(revision) => write!(f, "{}@{revision}", self.repo_id),
-            None => f.write_str(&self.repo_id),
+        f.write_str(&self.repo_id)?;
+        if let Some(file) = &self.file {
+            write!(f, ":{file}")?;
         }
+        self.revision.as_ref().map_or(Ok(()), |revision| write!(f, "@{revision}"))
     }
 }
 
@@ -215,6 +256,24 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_a_repository_is_a_model_of_its_own() {
+        let id = hub("org/name:sub/x-00001-of-00002.gguf@v1");
+        assert_eq!((id.repo_id(), id.file(), id.revision()), ("org/name", Some("sub/x-00001-of-00002.gguf"), "v1"));
+        assert_eq!(id.to_string(), "org/name:sub/x-00001-of-00002.gguf@v1");
+        assert_eq!(id.folder_name(), "org--name@v1");
+        assert_ne!(hub("org/name:a.gguf").work_name(), hub("org/name:b.gguf").work_name());
+    }
+
+    #[test]
+    fn registry_says_which_file_is_meant_unless_the_caller_does() {
+        let qwen = hub("qwen2.5-coder-0.5b-instruct");
+        assert_eq!(qwen.file(), Some("qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"));
+        assert_eq!(hub("qwen/QWEN2.5-coder-0.5b-instruct-gguf"), qwen);
+        let other = hub("qwen2.5-coder-0.5b-instruct:other.gguf");
+        assert_eq!((other.repo_id(), other.file()), (qwen.repo_id(), Some("other.gguf")));
+    }
+
+    #[test]
     fn paths_are_local_whether_they_exist_or_not() {
         for text in ["./x", "../x/y", "/absolute/x", ".", "~/models/x"] {
             assert!(matches!(ModelId::parse(text), Ok(ModelId::Local(_))), "{text}");
@@ -246,6 +305,13 @@ mod tests {
             "a--b/c",
             "-a/b",
             "org/na\u{7f}me",
+            "a/b:",
+            "a/b:x.bin",
+            "a/b:../x.gguf",
+            "a/b:x.gguf:y.gguf",
+            "a/b:x-00002-of-00002.gguf",
+            "a/b@v1:x.gguf",
+            "no-such-alias:x.gguf",
             "all-MiniLM-L6-v2@",
             "all-MiniLM-L6-v2@../..",
         ] {

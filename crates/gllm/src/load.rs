@@ -60,7 +60,7 @@ impl Found {
 
     fn info(&self, architecture: gllm_core::Architecture, dimensions: Option<usize>, max_length: usize) -> ModelInfo {
         let known = match &self.id {
-            ModelId::Hub(id) => ModelRegistry::builtin().get(id.repo_id()),
+            ModelId::Hub(id) => ModelRegistry::builtin().entry(id),
             ModelId::Local(_) => None,
         };
         let (alias, repo_id) = match known {

@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 
 use crate::harness::{GGUF, Home, MODEL, arg, finish};
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "alias",
     "architecture",
     "bytes",
     "commit",
     "dimensions",
     "downloaded",
+    "file",
     "folder",
     "licence",
     "max_length",
@@ -73,6 +74,36 @@ fn list_shows_the_store_and_with_all_the_registry() {
     assert!(columns.len() > 10 && columns.iter().all(|column| *column == columns[0]), "{}", table.text());
     assert!(home.run(&["ls"]).text().contains("someone/tiny@v1"));
     assert!(Home::new().run(&["list"]).text().starts_with("no models in "));
+}
+
+#[test]
+fn list_shows_models_of_one_type() {
+    let (home, _) = stocked();
+    let types = |arguments: &[&str]| {
+        let listed = home.run(arguments).json();
+        let models = listed["models"].as_array().expect("a list").clone();
+        models.into_iter().map(|model| model["model_type"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(types(&["list", "--type", "embedding", "--json"]), ["embedding"]);
+    let generators = types(&["list", "--all", "--type", "generator", "--json"]);
+    assert!(generators.len() > 20 && generators.iter().all(|kind| kind == "generator"));
+    assert!(home.run(&["list", "--type", "generator"]).text().starts_with("no models of type generator in "));
+}
+
+#[test]
+fn models_in_gguf_of_a_repository_go_by_their_files() {
+    let home = Home::new();
+    let folder = home.path("models/Qwen--Qwen2.5-Coder-0.5B-Instruct-GGUF");
+    let (alias, file) = ("qwen2.5-coder-0.5b-instruct", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf");
+    fs::create_dir_all(&folder).expect("a folder");
+    fs::copy(GGUF, folder.join(file)).expect("a copy");
+    let shown = home.run(&["show", alias, "--json"]).json();
+    assert_eq!((&shown["file"], &shown["downloaded"]), (&json!(file), &json!(true)));
+    assert_eq!((&shown["folder"], &shown["model_type"]), (&json!(arg(&folder.join(file))), &json!("generator")));
+    let other = "Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF:other.gguf";
+    assert!(home.run(&["show", other]).error(3).contains(&format!("gllm pull {other}")));
+    home.run(&["rm", alias]);
+    assert!(!folder.exists());
 }
 
 #[test]

@@ -5,7 +5,9 @@
 
 mod download;
 mod faults;
+mod gguf;
 mod packages;
+mod parts;
 mod processes;
 mod server;
 mod store;

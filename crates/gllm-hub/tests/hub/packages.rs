@@ -39,33 +39,46 @@ fn registry() -> ModelRegistry {
     ModelRegistry::parse(&text).expect("a registry")
 }
 
-/// Puts a "Python" into `folder`, whose pip downloads a wheel with these weights; without weights pip fails.
-fn config(folder: &Path, weights: Option<&[u8]>) -> HubConfig {
-    if let Some(weights) = weights {
-        let file = fs::File::create(folder.join("fake-1.0-py3-none-any.whl")).expect("a wheel");
-        let mut wheel = zip::ZipWriter::new(file);
-        let files = [
-            ("config.json", CONFIG),
-            ("1_Pooling/config.json", CONFIG),
-            ("model.safetensors", weights),
-            ("extra", b"x"),
-        ];
-        for (name, bytes) in files {
-            wheel.start_file(format!("fake/model/{name}"), SimpleFileOptions::default()).expect("an entry");
-            wheel.write_all(bytes).expect("its bytes");
-        }
-        wheel.finish().expect("the wheel");
+/// Puts a wheel with these files beside the "Python" in `folder`.
+pub(crate) fn wheel(folder: &Path, package: &str, files: &[(&str, &[u8])]) {
+    let file = fs::File::create(folder.join(format!("{package}-py3-none-any.whl"))).expect("a wheel");
+    let mut wheel = zip::ZipWriter::new(file);
+    for (name, bytes) in files {
+        wheel.start_file(*name, SimpleFileOptions::default()).expect("an entry");
+        wheel.write_all(bytes).expect("its bytes");
     }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hub/fake-python.sh");
-    let python = folder.join("python");
-    std::os::unix::fs::symlink(script, &python).expect("a link to the script");
+    wheel.finish().expect("the wheel");
+}
 
+/// Puts a "Python" into `folder`, whose pip downloads the wheels there.
+pub(crate) fn python(folder: &Path) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hub/fake-python.sh");
+    std::os::unix::fs::symlink(script, folder.join("python")).expect("a link to the script");
+}
+
+/// The "Python" in `folder`, and a Hub that can't be reached.
+pub(crate) fn config_with_python(folder: &Path) -> HubConfig {
     let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     let mut config = HubConfig::new(folder.join("models"));
     config.endpoint = Some(format!("http://{closed}"));
     config.backoff = std::time::Duration::from_millis(1);
-    config.python = Some(python);
+    config.python = Some(folder.join("python"));
     config
+}
+
+/// A wheel with these weights, or none, in which case pip fails.
+fn config(folder: &Path, weights: Option<&[u8]>) -> HubConfig {
+    if let Some(weights) = weights {
+        let files = [
+            ("fake/model/config.json", CONFIG),
+            ("fake/model/1_Pooling/config.json", CONFIG),
+            ("fake/model/model.safetensors", weights),
+            ("fake/model/extra", b"x"),
+        ];
+        wheel(folder, "fake-1.0", &files);
+    }
+    python(folder);
+    config_with_python(folder)
 }
 
 #[derive(Default)]

@@ -1,0 +1,142 @@
+//! Times a generator: reading a prompt, writing behind it, the first token, loading, memory; beside llama.cpp.
+//!
+//! `cargo xtask bench generate --model FILE.gguf [--against llama.cpp --python PYTHON] [--rounds N] [--json FILE]`. Each
+//! round is a process of either program, in turns, with the same token ids and as many threads; the median of the rounds
+//! counts, and of a ratio that of the rounds' ratios. Tokens are read and computed as an engine does it, but chosen by
+//! nobody: no sampler and no tokenizer is timed.
+
+mod measures;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use clap::{Parser, ValueEnum};
+use serde::Serialize;
+
+use measures::{MEASURES, Measure, Measures};
+
+#[derive(Parser)]
+struct Arguments {
+    /// A GGUF file; without another program, also a folder.
+    #[arg(long)]
+    model: PathBuf,
+    /// A program to compare with.
+    #[arg(long, value_enum)]
+    against: Option<Against>,
+    /// The Python that has `llama-cpp-python`.
+    #[arg(long, default_value = "python3")]
+    python: PathBuf,
+    /// Threads of each program.
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+    /// Turns of each program.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Write the figures of every round, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Measure gllm in this process, and print what comes out.
+    #[arg(long, hide = true)]
+    turn: bool,
+    /// Passed by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Against {
+    #[value(name = "llama.cpp")]
+    LlamaCpp,
+}
+
+/// What `--json` writes.
+#[derive(Serialize)]
+struct Report {
+    model: PathBuf,
+    threads: usize,
+    gllm: Vec<Measures>,
+    llama_cpp: Vec<Measures>,
+}
+
+type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Outcome<()> {
+    let arguments = Arguments::parse();
+    if arguments.turn {
+        println!("{}", serde_json::to_string(&Measures::of_gllm(&arguments.model)?)?);
+        return Ok(());
+    }
+    let mut report =
+        Report { model: arguments.model.clone(), threads: arguments.threads, gllm: Vec::new(), llama_cpp: Vec::new() };
+    for round in 1..=arguments.rounds.max(1) {
+        report.gllm.push(gllm_turn(&arguments)?);
+        if matches!(arguments.against, Some(Against::LlamaCpp)) {
+            report.llama_cpp.push(llama_cpp_turn(&arguments)?);
+        }
+        eprintln!("round {round} of {}", arguments.rounds);
+    }
+    if let Some(path) = &arguments.json {
+        std::fs::write(path, serde_json::to_string_pretty(&report)?)?;
+    }
+    print_table(&report);
+    Ok(())
+}
+
+fn gllm_turn(arguments: &Arguments) -> Outcome<Measures> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("--turn").arg("--model").arg(&arguments.model);
+    turn(command.env("RAYON_NUM_THREADS", arguments.threads.to_string()))
+}
+
+fn llama_cpp_turn(arguments: &Arguments) -> Outcome<Measures> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benches/peers/llama_generate.py");
+    turn(Command::new(&arguments.python).arg(script).arg(&arguments.model).arg(arguments.threads.to_string()))
+}
+
+/// Runs a program that prints its measures in its last line.
+fn turn(command: &mut Command) -> Outcome<Measures> {
+    let output = command.stderr(Stdio::inherit()).output()?;
+    let program = command.get_program().display();
+    if !output.status.success() {
+        return Err(format!("`{program}` ended with {}", output.status).into());
+    }
+    let text = String::from_utf8(output.stdout)?;
+    let last = text.lines().last().ok_or_else(|| format!("`{program}` said nothing"))?;
+    Ok(serde_json::from_str(last)?)
+}
+
+fn print_table(report: &Report) {
+    let spread = |values: &[f64]| {
+        let values = sorted(values);
+        format!("{:.2} to {:.2}", values[0], values[values.len() - 1])
+    };
+    let with_peer = !report.llama_cpp.is_empty();
+    let (peer, line) = if with_peer { (" llama.cpp | ratio | spread |", "---|---|---|") } else { ("", "") };
+    println!("| measure | gllm |{peer}\n|---|---|{line}");
+    for Measure { name, of, decimals, more_is_better } in MEASURES {
+        let gllm: Vec<f64> = report.gllm.iter().map(of).collect();
+        let ours = format!("| {name} | {:.decimals$} |", median(&gllm));
+        if !with_peer {
+            println!("{ours}");
+            continue;
+        }
+        let theirs: Vec<f64> = report.llama_cpp.iter().map(of).collect();
+        let pairs = gllm.iter().zip(&theirs);
+        let ratios: Vec<f64> =
+            pairs.map(|(ours, theirs)| if more_is_better { ours / theirs } else { theirs / ours }).collect();
+        println!("{ours} {:.decimals$} | {:.2} | {} |", median(&theirs), median(&ratios), spread(&ratios));
+    }
+    if with_peer {
+        println!("\nA ratio above 1 says that gllm does better.");
+    }
+}
+
+fn sorted(values: &[f64]) -> Vec<f64> {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+fn median(values: &[f64]) -> f64 {
+    sorted(values)[values.len() / 2]
+}
