@@ -57,7 +57,11 @@ pub(crate) fn run(args: ChatArgs, console: Console) -> Result<(), Failure> {
 fn check_writes(client: &Client) -> Result<(), Failure> {
     let info = client.info();
     if info.model_type == ModelType::Generator {
-        return Ok(());
+        if client.has_chat_template() {
+            return Ok(());
+        }
+        let found = format!("`{}`, which has none; `gllm generate` gives it a prompt as it is", info.alias);
+        return Err(InvalidConfig::new("model", "a model with a chat template", found).into());
     }
     let found = format!("`{}`, which is for {}", info.alias, info.model_type);
     Err(InvalidConfig::new("model", "a model that writes text", found).into())

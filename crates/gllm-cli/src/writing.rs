@@ -32,7 +32,10 @@ struct Writing {
 impl Writing {
     fn pieces(&mut self, text: &mut Generation<'_>) -> Result<bool, Failure> {
         for piece in text {
-            self.write(&piece?)?;
+            let piece = piece?;
+            if !piece.is_empty() {
+                self.write(&piece)?;
+            }
             if interrupt::requested() {
                 return Ok(false);
             }

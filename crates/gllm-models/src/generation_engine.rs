@@ -37,9 +37,11 @@ pub struct GenerationEngine {
     prefixes: Mutex<PrefixCache>,
 }
 
-/// A text that is being written: an iterator over its pieces, each of whole characters, none of them empty.
+/// A text that is being written: an iterator over its pieces, each of whole characters.
 ///
-/// Nothing is computed but by [`Iterator::next`]; dropping it ends the text.
+/// Nothing is computed but by [`Iterator::next`], which reads a part of the prompt or writes a token; dropping it ends
+/// the text. A piece is empty where nothing can be shown yet: of a prompt that is still being read, or of a character
+/// or stop string that isn't whole.
 #[derive(Debug)]
 pub struct Generation<'a> {
     engine: &'a GenerationEngine,
@@ -239,16 +241,12 @@ impl Iterator for Generation<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let sequence = &mut self.sequence;
-        while !self.has_failed && sequence.finish_reason().is_none() {
-            if let Err(error) = self.engine.advance(&mut [sequence]) {
-                self.has_failed = true;
-                return Some(Err(error));
-            }
-            if let Some(piece) = sequence.take_piece() {
-                return Some(Ok(piece));
-            }
+        if self.has_failed || sequence.finish_reason().is_some() {
+            return None;
         }
-        None
+        let advanced = self.engine.advance(&mut [sequence]);
+        self.has_failed = advanced.is_err();
+        Some(advanced.map(|()| sequence.take_piece()))
     }
 }
 

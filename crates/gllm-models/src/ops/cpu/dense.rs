@@ -182,16 +182,13 @@ impl Kernel for Block<'_> {
                 let halves = sums.as_chunks::<LANES>().0;
                 let sums = [simd.add(simd.load(&halves[0]), bias[0]), simd.add(simd.load(&halves[1]), bias[1])];
                 let done = [apply(simd, sums[0], then), apply(simd, sums[1], then)];
-                match row[column..].as_chunks_mut::<LANES>() {
-                    // Copies of a known length are two instructions.
-                    ([first, second, ..], _) => {
-                        *first = simd.to_array(done[0]);
-                        *second = simd.to_array(done[1]);
-                    }
-                    _ => {
-                        let both = [simd.to_array(done[0]), simd.to_array(done[1])];
-                        row[column..].copy_from_slice(&both.as_flattened()[..len]);
-                    }
+                // Copies of a known length are two instructions.
+                if let ([first, second, ..], _) = row[column..].as_chunks_mut::<LANES>() {
+                    *first = simd.to_array(done[0]);
+                    *second = simd.to_array(done[1]);
+                } else {
+                    let both = [simd.to_array(done[0]), simd.to_array(done[1])];
+                    row[column..].copy_from_slice(&both.as_flattened()[..len]);
                 }
             }
         }
