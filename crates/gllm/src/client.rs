@@ -99,7 +99,7 @@ impl Client {
     /// Whether the model can answer a conversation: it comes with a chat template.
     #[must_use]
     pub fn has_chat_template(&self) -> bool {
-        matches!(&self.engine, Engine::Generator(engine) if engine.has_chat_template())
+        self.about.has_chat_template
     }
 
     /// The tokens of a text, without the special tokens that are added to it.

@@ -195,4 +195,7 @@ macro_rules! generate_options {
     };
 }
 
+#[cfg(feature = "async")]
+pub(crate) use generate_options;
+
 generate_options!(GenerationBuilder<'_>);
