@@ -24,6 +24,8 @@ struct Answers {
     logits: Vec<Vec<Vec<f32>>>,
     /// What follows the prompt `CONTINUED`.
     greedy: Vec<u32>,
+    /// `[tokens of the last prompt][vocab]`, where layers are packed: with activations in 8 bits.
+    rounded: Option<Vec<Vec<f32>>>,
 }
 
 impl Answers {
@@ -38,12 +40,14 @@ impl Answers {
         };
         let ids = |name: &str| -> Vec<u32> { words(name).into_iter().map(u32::from_le_bytes).collect() };
         let prompts: Vec<Vec<u32>> = (0..3).map(|index| ids(&format!("ids.{index}"))).collect();
-        let rows = |(index, prompt): (usize, &Vec<u32>)| -> Vec<Vec<f32>> {
-            let floats: Vec<f32> = words(&format!("logits.{index}")).into_iter().map(f32::from_le_bytes).collect();
+        let rows = |name: &str, prompt: &[u32]| -> Vec<Vec<f32>> {
+            let floats: Vec<f32> = words(name).into_iter().map(f32::from_le_bytes).collect();
             floats.chunks_exact(floats.len() / prompt.len()).map(<[f32]>::to_vec).collect()
         };
-        let logits = prompts.iter().enumerate().map(rows).collect();
-        Self { prompts, logits, greedy: ids("greedy") }
+        let logits = prompts.iter().enumerate().map(|(index, prompt)| rows(&format!("logits.{index}"), prompt));
+        let logits = logits.collect();
+        let rounded = tensors.names().contains(&"rounded").then(|| rows("rounded", &prompts[2]));
+        Self { logits, greedy: ids("greedy"), rounded, prompts }
     }
 }
 
@@ -81,8 +85,10 @@ fn exact_cases() -> Vec<PathBuf> {
 fn each(cases: &[PathBuf], check: impl Fn(&Path) -> Result<(), String>) {
     let mut failures = String::new();
     for case in cases {
+        let name = case.file_name().unwrap_or_default().display();
+        println!("{name}");
         if let Err(reason) = check(case) {
-            writeln!(failures, "{}: {reason}", case.file_name().unwrap_or_default().display()).expect("a string");
+            writeln!(failures, "{name}: {reason}").expect("a string");
         }
     }
     assert!(failures.is_empty(), "\n{failures}");
@@ -129,6 +135,7 @@ fn greedy(model: &GeneratorModel, prompt: &[u32], count: usize) -> Result<Vec<u3
 fn logits_match(model: &GeneratorModel, answers: &Answers, limit: f32) -> Result<(), String> {
     for (prompt, expected) in answers.prompts.iter().zip(&answers.logits) {
         let difference = max_abs_difference(&read_whole(model, prompt)?, expected);
+        println!("    {} tokens: {difference:e}", prompt.len());
         if difference > limit {
             return Err(format!("{} tokens: logits differ by {difference:e}", prompt.len()));
         }
@@ -148,6 +155,7 @@ fn greedy_tokens_match(model: &GeneratorModel, answers: &Answers) -> Result<(), 
 fn are_equal(found: &[Vec<f32>], expected: &[Vec<f32>]) -> Result<(), String> {
     let largest = expected.iter().flatten().fold(0.0f32, |largest, logit| largest.max(logit.abs()));
     let difference = max_abs_difference(found, expected) / largest;
+    println!("    {difference:e} of the largest");
     if difference <= 1e-5 { Ok(()) } else { Err(format!("differ by {difference:e} of the largest")) }
 }
 
@@ -177,20 +185,17 @@ fn logits_match_with_the_published_spelling() {
     });
 }
 
-/// Packed weights meet activations that are rounded to 8 bits.
+/// Packed weights meet activations that are rounded to 8 bits. A step to the next of these may fall elsewhere.
 #[test]
-fn logits_of_packed_layers_point_the_same_way() {
+fn logits_of_packed_layers_match_those_of_rounded_activations() {
     let packed: Vec<PathBuf> = cases().into_iter().filter(|path| is_packed(path)).collect();
     each(&packed, |case| {
         let (model, answers) = (load(case, &Device::flex())?, Answers::of(case));
-        for (prompt, expected) in answers.prompts.iter().zip(&answers.logits) {
-            let cosine = min_cosine(&read_whole(&model, prompt)?, expected);
-            println!("{}, {} tokens: {cosine}", case.display(), prompt.len());
-            if cosine < 0.999 {
-                return Err(format!("{} tokens: a cosine of {cosine}", prompt.len()));
-            }
-        }
-        Ok(())
+        let found = read_whole(&model, &answers.prompts[2])?;
+        let (rounded, exact) = (answers.rounded.expect("logits"), &answers.logits[2]);
+        let (cosine, exact) = (min_cosine(&found, &rounded), min_cosine(&found, exact));
+        println!("    cosine {cosine}, with exact ones {exact}");
+        if cosine < 0.999 { Err(format!("a cosine of {cosine}")) } else { Ok(()) }
     });
 }
 

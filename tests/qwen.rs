@@ -29,12 +29,12 @@ const LEAD: f32 = 0.05;
 #[derive(Deserialize)]
 struct Expected {
     perplexity: f64,
-    prompts: Vec<Next>,
+    prompts: Vec<NextToken>,
 }
 
 /// What follows the first tokens of a window.
 #[derive(Deserialize)]
-struct Next {
+struct NextToken {
     window: usize,
     tokens: usize,
     next: usize,

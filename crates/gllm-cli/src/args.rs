@@ -2,14 +2,19 @@
 //!
 //! Invariant: what clap can check is checked here; what depends on more than one argument is checked by the command.
 
+mod text;
+
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use gllm::{Device, FileType, ModelType, Truncation};
 
+pub(crate) use text::{ChatArgs, ChoiceArgs, GenerateArgs};
+
 const AFTER_HELP: &str = "\
-Example:
+Examples:
   gllm embed \"The cat sleeps.\" --format jsonl
+  gllm generate -p \"Write a haiku about Rust.\"
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such model, 4 download failed, 130 interrupted.
 Settings: GLLM_HOME (~/.gllm) and its config.toml; GLLM_LOG, HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE.";
@@ -71,7 +76,7 @@ const RM_HELP: &str = "\
 Example:
   gllm rm all-MiniLM-L6-v2";
 
-/// Text embeddings and rankings on this machine, in pure Rust.
+/// Text embeddings, rankings and generated text on this machine, in pure Rust.
 #[derive(Debug, Parser)]
 #[command(name = "gllm", version, after_help = AFTER_HELP)]
 pub(crate) struct Args {
@@ -98,6 +103,12 @@ pub(crate) enum Command {
     /// Compare texts by the cosine of their vectors
     #[command(after_help = SIMILARITY_HELP)]
     Similarity(SimilarityArgs),
+    /// Write a text that a prompt asks for
+    #[command(after_help = text::GENERATE_HELP, mut_arg("model", |arg| arg.default_value(text::MODEL)))]
+    Generate(GenerateArgs),
+    /// Talk with a model
+    #[command(after_help = text::CHAT_HELP, mut_arg("model", |arg| arg.default_value(text::MODEL)))]
+    Chat(ChatArgs),
     /// Write a model to a GGUF file, its weights in fewer bits
     #[command(after_help = QUANTIZE_HELP)]
     Quantize(QuantizeArgs),

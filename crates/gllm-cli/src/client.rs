@@ -1,6 +1,6 @@
-//! Loads the model that a command names, and shows its download.
+//! The model that a command names: it is loaded, its download is shown, its limits are known.
 
-use gllm::{Client, ClientConfig};
+use gllm::{Client, ClientConfig, FinishReason, GenerationResponse};
 
 use crate::args::ModelArgs;
 use crate::console::Console;
@@ -18,4 +18,11 @@ pub(crate) fn load(args: &ModelArgs, console: Console) -> Result<Client, Failure
     tracing::info!("`{}` on {}", client.info().alias, client.device());
     interrupt::check()?;
     Ok(client)
+}
+
+/// Whether a text ends because the model's context has no room for more.
+pub(crate) fn is_full(client: &Client, response: &GenerationResponse) -> bool {
+    let tokens = response.usage.prompt_tokens + response.tokens.len();
+    let is_full = client.info().max_length.is_some_and(|limit| tokens >= limit);
+    is_full && response.finish_reason == FinishReason::Length
 }

@@ -23,7 +23,7 @@ impl Console {
         Self { quiet, terminal, colour: terminal && colour_wanted() }
     }
 
-    /// Whether bars that move may be drawn.
+    /// Whether a person watches, so that bars that move may be drawn.
     pub(crate) fn draws_bars(self) -> bool {
         self.terminal && !self.quiet
     }
@@ -44,6 +44,14 @@ impl Console {
     pub(crate) fn note(self, text: &str) {
         if !self.quiet {
             self.say("note", "36", text);
+        }
+    }
+
+    /// Something beside an answer, for a person who watches.
+    pub(crate) fn aside(self, text: &str) {
+        if self.draws_bars() {
+            let (on, off) = if self.colour { ("\x1b[2m", "\x1b[0m") } else { ("", "") };
+            let _ = writeln!(io::stderr(), "{on}{text}{off}");
         }
     }
 

@@ -1,20 +1,14 @@
 //! Texts in, chunks out: from arguments, or from the lines of a file or of standard input.
 //!
 //! Invariants: the chunks depend on the texts alone, so that a resumed run computes the same batches; what is held in
-//! memory is bounded by a few chunks, however long the input. A thread reads ahead, so that a signal is noticed while
-//! standard input is silent.
+//! memory is bounded by a few chunks, however long the input.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, IsTerminal, Read};
-use std::panic;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread::{self, JoinHandle};
-
-use gllm::Error;
 
 use crate::exit::Failure;
-use crate::interrupt;
+use crate::lines::{Lines, Text};
+use crate::read_ahead::ReadAhead;
+use crate::source::Source;
 
 /// Texts of a chunk at most: enough for several batches, few enough that an interrupt is noticed soon.
 const CHUNK_TEXTS: usize = 512;
@@ -22,10 +16,8 @@ const CHUNK_TEXTS: usize = 512;
 /// A chunk is full when its texts reach this many bytes.
 const CHUNK_BYTES: usize = 4 << 20;
 
-/// Longest line in bytes. A line that doesn't end is no text, and must not fill the memory.
-const LINE_BYTES: u64 = 64 << 20;
-
-const BYTE_ORDER_MARK: &str = "\u{feff}";
+/// What is said where there are no texts.
+const MISSING: &str = "no texts: give them as arguments, name a file with --input, or pipe them in";
 
 /// A run of texts.
 #[derive(Debug, Default)]
@@ -53,28 +45,14 @@ pub(crate) struct Input {
     is_small: bool,
 }
 
-/// A text and the bytes that it takes in the input.
-struct Text {
-    text: String,
-    bytes: u64,
-}
-
 impl Input {
     /// The texts if there are any, else the lines of the file, else those of standard input.
     pub(crate) fn open(texts: Vec<String>, file: Option<&Path>) -> Result<Self, Failure> {
-        let Some(file) = file else {
-            return if texts.is_empty() { Self::piped() } else { Ok(Self::given(texts)) };
-        };
-        if file == Path::new("-") {
-            return Ok(Self::lines("standard input".to_owned(), io::stdin(), None));
+        match file {
+            Some(file) => Ok(Self::lines(Source::open(file)?)),
+            None if texts.is_empty() => Ok(Self::lines(Source::piped(MISSING)?)),
+            None => Ok(Self::given(texts)),
         }
-        let open = || {
-            let opened = File::open(file)?;
-            let found = opened.metadata()?;
-            Ok((opened, found.is_file().then_some(found.len())))
-        };
-        let (opened, total_bytes) = open().map_err(|error| Error::io("cannot open", file, &error))?;
-        Ok(Self::lines(format!("`{}`", file.display()), opened, total_bytes))
     }
 
     fn given(texts: Vec<String>) -> Self {
@@ -85,17 +63,9 @@ impl Input {
         Self { texts: Box::new(texts), lines_of: None, total_bytes: Some(total_bytes), is_small }
     }
 
-    fn piped() -> Result<Self, Failure> {
-        if io::stdin().is_terminal() {
-            let ways = "give them as arguments, name a file with --input, or pipe them in";
-            return Err(Failure::Usage(format!("no texts: {ways}")));
-        }
-        Ok(Self::lines("standard input".to_owned(), io::stdin(), None))
-    }
-
-    fn lines(name: String, source: impl Read + Send + 'static, total_bytes: Option<u64>) -> Self {
-        let lines = Lines { name: name.clone(), source: BufReader::new(source), read: 0 };
-        Self { texts: Box::new(lines), lines_of: Some(name), total_bytes, is_small: false }
+    fn lines(source: Source) -> Self {
+        let (lines_of, total_bytes) = (Some(source.name.clone()), source.total_bytes);
+        Self { texts: Box::new(Lines::of(source)), lines_of, total_bytes, is_small: false }
     }
 
     /// The name of the file whose lines are read, for messages.
@@ -114,36 +84,8 @@ impl Input {
     }
 
     /// Starts to read.
-    pub(crate) fn chunks(self) -> ReadAhead {
-        let (sender, receiver) = sync_channel(1);
-        let reader = thread::spawn(move || {
-            for chunk in (Chunks { texts: self.texts, next: 0, end: 0, failure: None }) {
-                if sender.send(chunk).is_err() {
-                    break;
-                }
-            }
-        });
-        ReadAhead { receiver, reader: Some(reader) }
-    }
-}
-
-/// The chunks that a thread reads.
-pub(crate) struct ReadAhead {
-    receiver: Receiver<Result<Chunk, Failure>>,
-    reader: Option<JoinHandle<()>>,
-}
-
-impl ReadAhead {
-    /// The next chunk, `None` at the end of the input, `Failure::Interrupted` after a signal.
-    pub(crate) fn next(&mut self) -> Result<Option<Chunk>, Failure> {
-        if let Some(chunk) = interrupt::receive(&self.receiver)? {
-            return chunk.map(Some);
-        }
-        // A reader that failed must not look like the end of the input.
-        if let Some(Err(cause)) = self.reader.take().map(JoinHandle::join) {
-            panic::resume_unwind(cause);
-        }
-        Ok(None)
+    pub(crate) fn chunks(self) -> ReadAhead<Chunk> {
+        ReadAhead::start(Chunks { texts: self.texts, next: 0, end: 0, failure: None })
     }
 }
 
@@ -185,57 +127,14 @@ impl<I: Iterator<Item = Result<Text, Failure>>> Iterator for Chunks<I> {
     }
 }
 
-/// The lines of a file.
-struct Lines<R> {
-    name: String,
-    source: BufReader<R>,
-    read: usize,
-}
-
-impl<R: Read> Iterator for Lines<R> {
-    type Item = Result<Text, Failure>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let mut line = Vec::new();
-        let bytes = match self.source.by_ref().take(LINE_BYTES).read_until(b'\n', &mut line) {
-            Ok(0) => return None,
-            Ok(bytes) => bytes as u64,
-            Err(error) => return Some(Err(Failure::Failed(format!("cannot read {}: {error}", self.name)))),
-        };
-        self.read += 1;
-        Some(self.text(line).map(|text| Text { text, bytes }))
-    }
-}
-
-impl<R> Lines<R> {
-    /// The text of the line that was just read.
-    fn text(&self, mut line: Vec<u8>) -> Result<String, Failure> {
-        let failed = |what: &str| Failure::Failed(format!("line {} of {} {what}", self.read, self.name));
-        if line.last() == Some(&b'\n') {
-            line.pop();
-            if line.last() == Some(&b'\r') {
-                line.pop();
-            }
-        } else if line.len() as u64 == LINE_BYTES {
-            return Err(failed(&format!("is longer than {} MiB", LINE_BYTES >> 20)));
-        }
-        let mut text = String::from_utf8(line)
-            .map_err(|error| failed(&format!("is not valid UTF-8 at byte {}", error.utf8_error().valid_up_to() + 1)))?;
-        if self.read == 1
-            && let Some(rest) = text.strip_prefix(BYTE_ORDER_MARK)
-        {
-            text = rest.to_owned();
-        }
-        Ok(text)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::{self, BufReader};
+
     use super::*;
 
     fn chunks(bytes: &[u8]) -> Vec<Result<Chunk, Failure>> {
-        let texts = Lines { name: "`x`".into(), source: BufReader::with_capacity(3, bytes), read: 0 };
+        let texts = Lines::new("`x`".into(), BufReader::with_capacity(3, bytes));
         Chunks { texts, next: 0, end: 0, failure: None }.collect()
     }
 
@@ -280,7 +179,7 @@ mod tests {
 
     #[test]
     fn lines_without_an_end_are_refused() {
-        let texts = Lines { name: "`x`".into(), source: BufReader::new(io::repeat(b'x')), read: 0 };
+        let texts = Lines::new("`x`".into(), BufReader::new(io::repeat(b'x')));
         let first = Chunks { texts, next: 0, end: 0, failure: None }.next();
         let Some(Err(Failure::Failed(message))) = &first else { panic!("no failure") };
         assert_eq!(message, "line 1 of `x` is longer than 64 MiB");

@@ -1,8 +1,13 @@
-//! A text in one line, whatever is in it.
+//! A text as people see it, whatever is in it: in one line, or in its own.
 
 /// The text in one line: what would break the line, or steer the terminal, is a space.
 pub(crate) fn flat(text: &str) -> impl Iterator<Item = char> + '_ {
     text.chars().map(|c| if c.is_control() { ' ' } else { c })
+}
+
+/// The text with its lines, but without what would steer the terminal: that is a space too.
+pub(crate) fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { ' ' } else { c }).collect()
 }
 
 /// The text in one line of at most this many characters.
@@ -17,6 +22,11 @@ pub(crate) fn shortened(text: &str, limit: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_keep_their_lines_and_cannot_steer_the_terminal() {
+        assert_eq!(harmless("é\t1\r\n\x1b[2J\u{9b}2\x07\n"), "é\t1 \n [2J 2 \n");
+    }
 
     #[test]
     fn long_texts_are_shortened_at_characters_and_lines_are_joined() {

@@ -114,7 +114,7 @@ pub struct TokenLogprob {
 pub struct GenerationTimings {
     /// To read the prompt, up to the choice of the first token.
     pub first_token_ms: f64,
-    /// From the first token to the end.
+    /// From the first token to the last.
     pub decode_ms: f64,
     /// Tokens of the prompt that an earlier request had read already.
     pub cached_tokens: usize,

@@ -166,7 +166,9 @@ impl Decoder {
         let mut rows = vec![0.0; n_tokens * hidden];
         for (row, id) in rows.chunks_exact_mut(hidden).zip(ids) {
             self.words.add_row(*id as usize, row);
-            row.iter_mut().for_each(|x| *x *= scale);
+            for x in row {
+                *x *= scale;
+            }
         }
         Tensor::from_data(TensorData::new(rows, [n_tokens, hidden]), &self.device)
     }

@@ -9,7 +9,8 @@ use gllm_core::Result;
 use crate::config::{AttentionPositions, NormOrder};
 use crate::layers::{Embeddings, FeedForward, LayerNorm, RelativeBias, SelfAttention};
 use crate::names::Names;
-use crate::ops::{AttentionPattern, RotaryTables, ScoreBias};
+use crate::ops::rotary::Rotation;
+use crate::ops::{AttentionPattern, ScoreBias};
 use crate::text::Tokens;
 use crate::{EncoderConfig, Sequences, Weights};
 
@@ -37,7 +38,7 @@ struct Block {
 
 /// What attention needs to know about the places of tokens in a batch.
 struct Places {
-    rotary: Option<RotaryTables>,
+    rotation: Option<Rotation>,
     pattern: AttentionPattern,
 }
 
@@ -117,20 +118,20 @@ impl Encoder {
             (_, Some(relative)) => relative.forward(sequences, &self.device),
             _ => ScoreBias::None,
         };
-        let rotary = match self.config.attention_positions {
+        let rotation = match self.config.attention_positions {
             AttentionPositions::Rotary(rotary) => {
-                Some(RotaryTables::new(rotary, self.config.head_dim(), sequences.lengths(), &self.device))
+                Some(Rotation::of_sequences(rotary, self.config.head_dim(), sequences.lengths(), &self.device))
             }
             _ => None,
         };
-        Places { rotary, pattern: AttentionPattern::new(sequences, None, bias, &self.device) }
+        Places { rotation, pattern: AttentionPattern::new(sequences, None, bias, &self.device) }
     }
 
     fn local_places(&self, sequences: &Sequences) -> Option<Places> {
         let local = self.config.local_attention.as_ref()?;
-        let rotary = RotaryTables::new(local.rotary, self.config.head_dim(), sequences.lengths(), &self.device);
+        let rotation = Rotation::of_sequences(local.rotary, self.config.head_dim(), sequences.lengths(), &self.device);
         let pattern = AttentionPattern::new(sequences, Some(local.reach), ScoreBias::None, &self.device);
-        Some(Places { rotary: Some(rotary), pattern })
+        Some(Places { rotation: Some(rotation), pattern })
     }
 }
 
@@ -152,7 +153,7 @@ impl Block {
     /// # Shapes
     /// - `x`: `[tokens, hidden]`, returns the same
     fn forward(&self, x: Tensor<2>, sequences: &Sequences, places: &Places) -> Tensor<2> {
-        let attend = |x: &Tensor<2>| self.attention.forward(x, sequences, places.rotary.as_ref(), &places.pattern);
+        let attend = |x: &Tensor<2>| self.attention.forward(x, sequences, places.rotation.as_ref(), &places.pattern);
         let normalise = |x: Tensor<2>| match &self.attention_norm {
             Some(norm) => norm.forward(x),
             None => x,

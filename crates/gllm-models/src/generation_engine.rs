@@ -37,9 +37,11 @@ pub struct GenerationEngine {
     prefixes: Mutex<PrefixCache>,
 }
 
-/// A text that is being written: an iterator over its pieces, each of whole characters, none of them empty.
+/// A text that is being written: an iterator over its pieces, each of whole characters.
 ///
-/// Nothing is computed but by [`Iterator::next`]; dropping it ends the text.
+/// Nothing is computed but by [`Iterator::next`], which reads a part of the prompt or writes a token; dropping it ends
+/// the text. A piece is empty where nothing can be shown yet: of a prompt that is still being read, or of a character
+/// or stop string that isn't whole.
 #[derive(Debug)]
 pub struct Generation<'a> {
     engine: &'a GenerationEngine,
@@ -167,9 +169,10 @@ impl GenerationEngine {
         let max_new_tokens = options.max_new_tokens.map_or(room, |most| most.min(room));
         let ends = Ends { max_new_tokens, tokens: Arc::clone(&self.ends), strings };
         let bytes = Arc::clone(&self.bytes);
+        // A form counts white space at the start, which an answer in a conversation doesn't show.
         let stream = match prompt {
-            Prompt::Raw(_) => TextStream::continuing(Arc::clone(&bytes)),
-            Prompt::Chat(_) => TextStream::new(Arc::clone(&bytes)),
+            Prompt::Chat(_) if constraint.is_none() => TextStream::new(Arc::clone(&bytes)),
+            _ => TextStream::continuing(Arc::clone(&bytes)),
         };
         let cache = self.prefixes().take(&tokens);
         let cache = cache.unwrap_or_else(|| self.model.cache_of(CacheType::default(), self.max_length()));
@@ -179,12 +182,11 @@ impl GenerationEngine {
     }
 
     fn constraint(&self, format: &TextFormat) -> std::result::Result<Constraint, InvalidConfig> {
-        let vocabulary = match self.vocabulary.get() {
-            Some(vocabulary) => vocabulary,
-            None => {
-                let made = Arc::new(TokenVocabulary::new(&self.bytes, &self.ends)?);
-                self.vocabulary.get_or_init(|| made)
-            }
+        let vocabulary = if let Some(vocabulary) = self.vocabulary.get() {
+            vocabulary
+        } else {
+            let made = Arc::new(TokenVocabulary::new(&self.bytes, &self.ends)?);
+            self.vocabulary.get_or_init(|| made)
         };
         match format {
             TextFormat::JsonSchema(schema) => Constraint::json_schema(schema, vocabulary),
@@ -239,16 +241,12 @@ impl Iterator for Generation<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let sequence = &mut self.sequence;
-        while !self.has_failed && sequence.finish_reason().is_none() {
-            if let Err(error) = self.engine.advance(&mut [sequence]) {
-                self.has_failed = true;
-                return Some(Err(error));
-            }
-            if let Some(piece) = sequence.take_piece() {
-                return Some(Ok(piece));
-            }
+        if self.has_failed || sequence.finish_reason().is_some() {
+            return None;
         }
-        None
+        let advanced = self.engine.advance(&mut [sequence]);
+        self.has_failed = advanced.is_err();
+        Some(advanced.map(|()| sequence.take_piece()))
     }
 }
 

@@ -15,7 +15,7 @@ use crate::DecoderConfig;
 use crate::ops;
 
 #[cfg(feature = "cpu")]
-pub(crate) use pages::{PAGE, Page, PagedLayer, padded};
+pub(crate) use pages::{PAGE, PagedLayer, padded};
 pub(crate) use tensors::TensorLayer;
 
 /// How keys and values are kept.
@@ -40,6 +40,7 @@ pub struct KvCache {
 
 /// What a block keeps of a sequence.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one for each block of a sequence")]
 pub(crate) enum LayerCache {
     /// On the host, for the kernels of the CPU.
     #[cfg(feature = "cpu")]
@@ -52,7 +53,7 @@ impl KvCache {
     /// Of a sequence without tokens, which may grow to `limit` of them.
     pub(crate) fn new(config: &DecoderConfig, of: CacheType, limit: usize, device: &Device) -> Self {
         #[cfg(feature = "cpu")]
-        if ops::has_packed_linear(device) {
+        if ops::has_kernels(device) {
             let layer = LayerCache::Paged(PagedLayer::new(config.num_key_value_heads, config.head_dim, of));
             return Self { tokens: Vec::new(), layers: vec![layer; config.num_hidden_layers], limit };
         }

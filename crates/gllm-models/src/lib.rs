@@ -1,4 +1,4 @@
-//! Transformer encoders on Burn: from a model folder to embeddings and rankings.
+//! Transformer encoders and decoders on Burn: from a model folder to embeddings, rankings and texts.
 //!
 //! The only crate that knows Burn. A model is written once over Burn's tensors, whatever the device:
 //! the value of [`burn::tensor::Device`] picks the backend at run time, and the Cargo features `cpu`, `ndarray` and
@@ -10,6 +10,8 @@
 //! Texts: → [`text::Tokenizer`] → batches under a token budget → [`Encoder`] on `[tokens, hidden]` →
 //! [`SentencePipeline`] (pooling, dense, normalisation), [`SparseHead`], [`MultiVectorHead`] → vectors.
 //! Pairs: the same, up to the [`CrossEncoder`]'s head → scores.
+//! Prompts: → [`ChatTemplate`] → tokens → [`GeneratorModel`] with a [`KvCache`] → logits → [`Sampler`], [`Constraint`] →
+//! tokens → [`text::TextStream`], [`text::StopStrings`] → pieces of a text ([`GenerationEngine`]).
 //! Export: folder → metadata and tensors of any type → a GGUF file ([`export_gguf`]).
 
 mod chat_template;

@@ -21,9 +21,12 @@ pub(crate) use activation::activate;
 pub(crate) use add_norm::{add_norm, norm};
 pub(crate) use attention::{AttentionPattern, ScoreBias, attention};
 #[cfg(feature = "cpu")]
-pub(crate) use cpu::{packed_linears, runs_here as has_packed_linear};
+pub(crate) use cpu::dense::DenseLinear;
+#[cfg(feature = "cpu")]
+pub(crate) use cpu::layer_norm::Norm;
+#[cfg(feature = "cpu")]
+pub(crate) use cpu::{dense_linear, packed_linears, runs_here as has_kernels};
 pub(crate) use gate::gate;
 pub(crate) use linear::linear;
 pub(crate) use pooling::{l2_normalize, pool};
 pub(crate) use rms_norm::rms_norm;
-pub(crate) use rotary::{RotaryTables, rotate};

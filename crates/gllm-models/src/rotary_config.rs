@@ -128,12 +128,11 @@ impl RotaryConfig {
                 let pair_of = |turns: f64| dim * (trained as f64 / (turns * TAU)).ln() / (2.0 * self.theta.ln());
                 let (low, high) = (pair_of(beta_fast), pair_of(beta_slow));
                 let (low, high) = if truncate { (low.floor(), high.ceil()) } else { (low, high) };
-                let (low, mut high) = (low.max(0.0), high.min(dim - 1.0));
-                if low == high {
-                    high += 0.001;
-                }
+                let (low, high) = (low.max(0.0), high.min(dim - 1.0));
+                // The reference's way not to divide by nothing.
+                let width = if high - low == 0.0 { 0.001 } else { high - low };
                 let stretched = |(pair, frequency): (usize, f64)| {
-                    let share = ((pair as f64 - low) / (high - low)).clamp(0.0, 1.0);
+                    let share = ((pair as f64 - low) / width).clamp(0.0, 1.0);
                     frequency / factor * share + frequency * (1.0 - share)
                 };
                 narrowed(plain(self.theta).enumerate().map(stretched).collect())

@@ -101,9 +101,11 @@ impl TextSequence {
             None => None,
         };
         let choice = self.chooser.sampler.sample(logits, allowed)?;
+        let elapsed_ms = self.started.elapsed().as_secs_f64() * 1e3;
         if self.generated.is_empty() {
-            self.timings.first_token_ms = self.started.elapsed().as_secs_f64() * 1e3;
+            self.timings.first_token_ms = elapsed_ms;
         }
+        self.timings.decode_ms = elapsed_ms - self.timings.first_token_ms;
         let id = choice.id;
         self.generated.push(id);
         self.note_logprobs(choice);
@@ -132,10 +134,10 @@ impl TextSequence {
     }
 
     /// The text that came since the last call.
-    pub(crate) fn take_piece(&mut self) -> Option<String> {
+    pub(crate) fn take_piece(&mut self) -> String {
         let piece = self.text[self.taken..].to_owned();
         self.taken = self.text.len();
-        Some(piece).filter(|piece| !piece.is_empty())
+        piece
     }
 
     /// Why the text ends, once it does.
@@ -176,7 +178,5 @@ impl TextSequence {
 
     fn finish(&mut self, reason: FinishReason) {
         self.finish = Some(reason);
-        let total = self.started.elapsed().as_secs_f64() * 1e3;
-        self.timings.decode_ms = total - self.timings.first_token_ms;
     }
 }

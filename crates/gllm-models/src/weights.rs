@@ -117,7 +117,23 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// As [`Weights::tensor`].
     pub(crate) fn values(&self, name: &str, len: usize) -> Result<Vec<f32>> {
-        let (raw, path) = self.raw(name, &[len])?;
+        self.floats(name, &[len])
+    }
+
+    /// The matrix called `name`, on the host.
+    ///
+    /// # Errors
+    /// As [`Weights::tensor`].
+    #[cfg(feature = "cpu")]
+    pub(crate) fn matrix(&self, name: &str, rows: usize, columns: usize) -> Result<Vec<f32>> {
+        self.floats(name, &[rows, columns])
+    }
+
+    fn floats(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let (raw, path) = self.raw(name, shape)?;
+        if let DType::Block(of) = raw.dtype {
+            self.converted(of.to_string(), "f32");
+        }
         Ok(raw.dtype.to_f32(&raw.bytes).ok_or_else(|| self.not_a_float(name, raw.dtype, path))?)
     }
 

@@ -5,7 +5,9 @@
 
 mod actor;
 mod embedder;
+mod generator;
 mod reranker;
 
 pub use embedder::EmbedderHandle;
+pub use generator::{GenerationEvent, GeneratorHandle};
 pub use reranker::RerankerHandle;

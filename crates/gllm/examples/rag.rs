@@ -59,7 +59,7 @@ fn main() -> Result<()> {
     let mut best = search(&embedder, &chunks, &arguments.question)?;
     best.truncate(arguments.found);
     if arguments.reranker != "none" {
-        best = rerank(&arguments.reranker, best, &arguments.question)?;
+        best = rerank(&arguments.reranker, &best, &arguments.question)?;
     }
     best.truncate(arguments.cited);
 
@@ -102,16 +102,13 @@ fn chunks_of(path: &Path, embedder: &Client, most: usize) -> Result<Vec<Chunk>> 
             is_new = true;
         }
         let more = embedder.count_tokens(paragraph)?;
-        match chunks.last_mut().filter(|_| !is_new && tokens + more <= most) {
-            Some(chunk) => {
-                chunk.text.push_str("\n\n");
-                chunk.text.push_str(paragraph);
-                tokens += more;
-            }
-            None => {
-                chunks.push(Chunk { path: path.into(), heading: heading.clone(), text: paragraph.into() });
-                tokens = more;
-            }
+        if let Some(chunk) = chunks.last_mut().filter(|_| !is_new && tokens + more <= most) {
+            chunk.text.push_str("\n\n");
+            chunk.text.push_str(paragraph);
+            tokens += more;
+        } else {
+            chunks.push(Chunk { path: path.into(), heading: heading.clone(), text: paragraph.into() });
+            tokens = more;
         }
         is_new = false;
     }
@@ -131,7 +128,7 @@ fn search<'a>(embedder: &Client, chunks: &'a [Chunk], question: &str) -> Result<
 }
 
 /// The chunks, those first that answer the question best.
-fn rerank<'a>(model: &str, found: Vec<&'a Chunk>, question: &str) -> Result<Vec<&'a Chunk>> {
+fn rerank<'a>(model: &str, found: &[&'a Chunk], question: &str) -> Result<Vec<&'a Chunk>> {
     let texts = found.iter().map(|chunk| chunk.text.as_str());
     let ranking = Client::new(model)?.rerank(question, texts).generate()?;
     Ok(ranking.results.into_iter().map(|result| found[result.index]).collect())

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::thread;
 
-use gllm_core::{EmbeddingResponse, InferenceError, ModelInfo, ModelType, RerankResponse, Result, Truncation};
+use gllm_core::{EmbeddingResponse, InferenceError, Message, ModelInfo, ModelType, RerankResponse, Result, Truncation};
 use gllm_models::{EmbedOptions, RerankOptions};
-use gllm_runtime::{EmbedderHandle, RerankerHandle};
+use gllm_runtime::{EmbedderHandle, GeneratorHandle, RerankerHandle};
 use tokio::sync::oneshot;
 
-use crate::ClientConfig;
 use crate::embeddings::embed_options;
+use crate::generate::Input;
 use crate::load::{About, find};
 use crate::rerank::rerank_options;
+use crate::{AsyncGenerationBuilder, ClientConfig};
 
 /// A loaded model on a thread of its own. Works on any executor; clones share the model.
 ///
@@ -32,6 +33,7 @@ pub struct AsyncClient {
 enum Handle {
     Embedder(EmbedderHandle),
     Reranker(RerankerHandle),
+    Generator(GeneratorHandle),
 }
 
 impl AsyncClient {
@@ -57,10 +59,10 @@ impl AsyncClient {
 
         let (ready, is_ready) = oneshot::channel();
         let ready = |loaded| drop(ready.send(loaded));
-        let handle = if found.model_type == ModelType::Rerank {
-            Handle::Reranker(RerankerHandle::spawn(|| found.load_reranker(), ready)?)
-        } else {
-            Handle::Embedder(EmbedderHandle::spawn(|| found.load_embedder(), ready)?)
+        let handle = match found.model_type {
+            ModelType::Rerank => Handle::Reranker(RerankerHandle::spawn(|| found.load_reranker(), ready)?),
+            ModelType::Generator => Handle::Generator(GeneratorHandle::spawn(|| found.load_generator(), ready)?),
+            _ => Handle::Embedder(EmbedderHandle::spawn(|| found.load_embedder(), ready)?),
         };
         let about = is_ready.await.map_err(|_| stopped())??;
         Ok(Self { handle, about: Arc::new(about) })
@@ -96,6 +98,27 @@ impl AsyncClient {
     {
         let documents = documents.into_iter().map(Into::into).collect();
         AsyncRerankBuilder { client: self, query: query.into(), documents, options: RerankOptions::default() }
+    }
+}
+
+impl AsyncClient {
+    /// Answers a prompt, as [`crate::Client::generate`] does: set what is needed, then
+    /// [`AsyncGenerationBuilder::generate`] or [`AsyncGenerationBuilder::stream`].
+    pub fn generate(&self, prompt: impl Into<String>) -> AsyncGenerationBuilder<'_> {
+        AsyncGenerationBuilder::new(self, Input::Prompt { text: prompt.into(), system: None, is_raw: false })
+    }
+
+    /// Answers the last message of a conversation, as [`crate::Client::chat`] does.
+    pub fn chat(&self, messages: impl IntoIterator<Item = Message>) -> AsyncGenerationBuilder<'_> {
+        AsyncGenerationBuilder::new(self, Input::Chat(messages.into_iter().collect()))
+    }
+
+    /// The generator, and whether it has a chat template.
+    pub(crate) fn generator(&self) -> Result<(&GeneratorHandle, bool)> {
+        match &self.handle {
+            Handle::Generator(generator) => Ok((generator, self.about.has_chat_template)),
+            Handle::Embedder(_) | Handle::Reranker(_) => Err(self.about.refuse("a model that writes text")),
+        }
     }
 }
 

@@ -96,6 +96,12 @@ impl Client {
         }
     }
 
+    /// Whether the model can answer a conversation: it comes with a chat template.
+    #[must_use]
+    pub fn has_chat_template(&self) -> bool {
+        self.about.has_chat_template
+    }
+
     /// The tokens of a text, without the special tokens that are added to it.
     ///
     /// # Errors

@@ -83,6 +83,12 @@ macro_rules! generate_options {
                 self
             }
 
+            /// How tokens are chosen, all at once.
+            pub fn sampling(mut self, options: gllm_models::SamplingOptions) -> Self {
+                self.options.sampling = options;
+                self
+            }
+
             /// How far choices stray from the most likely token: 0 never does, 1 follows the model's probabilities.
             pub fn temperature(mut self, temperature: f32) -> Self {
                 self.options.sampling.temperature = Some(temperature);
@@ -188,5 +194,8 @@ macro_rules! generate_options {
         }
     };
 }
+
+#[cfg(feature = "async")]
+pub(crate) use generate_options;
 
 generate_options!(GenerationBuilder<'_>);

@@ -7,6 +7,8 @@
 
 #[cfg(feature = "async")]
 mod async_client;
+#[cfg(feature = "async")]
+mod async_generate;
 mod client;
 mod config;
 mod embeddings;
@@ -17,6 +19,8 @@ mod rerank;
 
 #[cfg(feature = "async")]
 pub use async_client::{AsyncClient, AsyncEmbeddingsBuilder, AsyncRerankBuilder};
+#[cfg(feature = "async")]
+pub use async_generate::{AsyncGeneration, AsyncGenerationBuilder};
 pub use client::Client;
 pub use config::ClientConfig;
 pub use embeddings::EmbeddingsBuilder;

@@ -25,6 +25,8 @@ pub(crate) struct Found {
 pub(crate) struct About {
     pub(crate) info: ModelInfo,
     pub(crate) device: String,
+    /// Whether it can answer a conversation.
+    pub(crate) has_chat_template: bool,
 }
 
 /// Finds or downloads `model`, for a device as `config` says; the Hub's address, token and the like come from the
@@ -43,19 +45,20 @@ impl Found {
     pub(crate) fn load_embedder(self) -> Result<(EmbeddingEngine, About)> {
         let engine = EmbeddingEngine::load(&self.path, &self.device.device)?;
         let info = self.info(engine.architecture().clone(), engine.dimensions(), engine.max_length());
-        Ok((engine, About { info, device: self.device.description }))
+        Ok((engine, About { info, device: self.device.description, has_chat_template: false }))
     }
 
     pub(crate) fn load_reranker(self) -> Result<(RerankEngine, About)> {
         let engine = RerankEngine::load(&self.path, &self.device.device)?;
         let info = self.info(engine.architecture().clone(), None, engine.max_length());
-        Ok((engine, About { info, device: self.device.description }))
+        Ok((engine, About { info, device: self.device.description, has_chat_template: false }))
     }
 
     pub(crate) fn load_generator(self) -> Result<(GenerationEngine, About)> {
         let engine = GenerationEngine::load(&self.path, &self.device.device)?;
         let info = self.info(engine.architecture().clone(), None, engine.max_length());
-        Ok((engine, About { info, device: self.device.description }))
+        let has_chat_template = engine.has_chat_template();
+        Ok((engine, About { info, device: self.device.description, has_chat_template }))
     }
 
     fn info(&self, architecture: gllm_core::Architecture, dimensions: Option<usize>, max_length: usize) -> ModelInfo {

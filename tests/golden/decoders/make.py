@@ -5,7 +5,8 @@ Usage: LLAMA_CPP=<source of llama.cpp> python tests/golden/decoders/make.py [CAS
 Writes beside this file, for each case, a folder with a complete model as transformers saves it, and
 
 - `expected.safetensors`: `ids.N`, the prompts; `logits.N`, of each of their tokens; `greedy`, the most likely tokens
-  after prompt 1, one at a time with a cache, past any end of the text;
+  after prompt 1, one at a time with a cache, past any end of the text; where layers are packed, `rounded`, the logits
+  of prompt 2 when what goes into those is rounded to 8 bits;
 - `published.json`: the same `config.json` as it was spelled before transformers 5;
 - for some `<case>.gguf`, in F32, by llama.cpp's own converter. llama.cpp must answer about the same with it.
 
@@ -26,7 +27,7 @@ import numpy as np
 import torch
 from answers import POSITIONS, PROMPTS, VOCAB, check, collect, load, write, write_published
 from converter import convert
-from packed import Awq, Gptq, pack
+from packed import Awq, Gptq, logits_of_rounded, pack
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
@@ -51,7 +52,7 @@ SIZES = {
     "bos_token_id": 1,
     "eos_token_id": 2,
 }
-WIDE = {**SIZES, "hidden_size": 64, "intermediate_size": 96}
+WIDE = {**SIZES, "hidden_size": 64, "intermediate_size": 64}
 
 
 @dataclass
@@ -90,14 +91,13 @@ def scaled(kind, **options):
 LLAMA_3 = {"factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32}
 YARN = {"factor": 4.0, "original_max_position_embeddings": 32}
 UNSCALED = {"rope_parameters": rope(500.0)}
-WHOLE = {"dtype": torch.float32}
 CASES = [
     Case(
         "qwen2",
         Qwen2Config(**SIZES, rope_parameters=rope(1e6), tie_word_embeddings=True),
         extra={"sliding_window": 8},
         gguf="qwen2",
-        **WHOLE,
+        dtype=torch.float32,
     ),
     Case(
         "qwen2-window",
@@ -123,7 +123,7 @@ CASES = [
     Case("llama-linear", scaled("linear", factor=4.0), UNSCALED, published="type", gguf="llama-bpe"),
     Case(
         "llama-dynamic",
-        LlamaConfig(**{**scaled("dynamic", factor=2.0).to_dict(), "max_position_embeddings": 32}),
+        LlamaConfig(**{**scaled("dynamic", factor=4.0).to_dict(), "max_position_embeddings": 32}),
         UNSCALED,
         published="type",
     ),
@@ -161,7 +161,6 @@ CASES = [
         {"attn_logit_softcapping": None, "final_logit_softcapping": None, "layer_types": ["full_attention"] * 2},
         extra={"hidden_act": "gelu_pytorch_tanh"},
         gguf="sentence_piece",
-        **WHOLE,
     ),
     Case(
         "gemma2-scalar",
@@ -263,12 +262,15 @@ def by_llama_cpp(path, tensors):
 def make(case):
     folder = OUT / case.name
     for seed in range(1, 200):
-        tensors, report = collect(save(case, folder, seed))
+        make_model = save(case, folder, seed)
+        tensors, report = collect(make_model)
         if tensors is not None:
             break
     else:
         raise SystemExit(f"{case.name}: no seed; the last had {report}")
     check(folder, tensors, case.acts)
+    if case.packed:
+        tensors["rounded"] = logits_of_rounded(make_model(), PROMPTS[2])
     write(folder, tensors)
     if case.gguf:
         worst = by_llama_cpp(write_gguf(case, folder), tensors)

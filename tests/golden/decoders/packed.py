@@ -49,7 +49,7 @@ class Gptq:
     def pack(self, linear, zeros, scales):
         inputs, outputs = linear.in_features, linear.out_features
         packed = self.layer(4, GROUP, inputs, outputs, bias=False)
-        packed.pack(linear, scales, zeros, torch.arange(inputs) // GROUP)
+        packed.pack(linear, scales, zeros, torch.arange(inputs, dtype=torch.int32) // GROUP)
         packed.scales = packed.scales.half()
         # Row by row of the identity, its forward pass gives the weights.
         weight = packed(torch.eye(inputs, dtype=torch.float16)).t()
@@ -82,3 +82,21 @@ def pack(model, by, folder):
     path = folder / "config.json"
     config = {**json.loads(path.read_text()), "dtype": "float16", "quantization_config": by.config}
     path.write_text(json.dumps(config, indent=2) + "\n")
+
+
+def rounded(activations):
+    """To 8 bits, in groups of 32 with a scale each, as products on packed weights take them."""
+    groups = activations.reshape(*activations.shape[:-1], -1, 32)
+    scales = groups.abs().amax(-1, keepdim=True) / 127
+    return ((groups / scales).round() * scales).reshape(activations.shape)
+
+
+def logits_of_rounded(model, ids):
+    """`[tokens, vocab]`, where what goes into packed layers is rounded."""
+    layers = [module for module in model.model.modules() if isinstance(module, torch.nn.Linear)]
+    hooks = [layer.register_forward_pre_hook(lambda _, inputs: (rounded(inputs[0]),)) for layer in layers]
+    with torch.no_grad():
+        found = model(torch.tensor([ids])).logits[0]
+    for hook in hooks:
+        hook.remove()
+    return found

@@ -24,6 +24,12 @@ pub(crate) const GGUF: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/
 /// A cross-encoder of 48 tokens.
 pub(crate) const RERANKER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/families/bert/reranker");
 
+/// A decoder of 128 tokens and 64 of vocabulary, without a chat template.
+pub(crate) const WRITER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/decoders/qwen2.gguf");
+
+/// A decoder with a vocabulary of all bytes, and with a chat template.
+const TALKER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/export/qwen2");
+
 /// Longest input of the models in tokens.
 pub(crate) const MAX_LENGTH: usize = 48;
 
@@ -85,6 +91,24 @@ impl Home {
         self.run_piped(&embed_args(args), input)
     }
 
+    /// `gllm generate` with the tiny decoder.
+    pub(crate) fn generate(&self, args: &[&str]) -> Run {
+        self.run(&generate_args(WRITER, args))
+    }
+
+    /// A copy of the decoder that has a chat template: with room for so many tokens, it never ends a text by itself.
+    pub(crate) fn talker(&self, max_length: usize) -> String {
+        let folder = self.path(&format!("talker-{max_length}"));
+        fs::create_dir_all(&folder).expect("a folder");
+        for name in ["model.safetensors", "tokenizer.json", "chat_template.jinja"] {
+            fs::copy(Path::new(TALKER).join(name), folder.join(name)).expect("a copy");
+        }
+        let mut config = read_json(&Path::new(TALKER).join("config.json"));
+        config["max_position_embeddings"] = max_length.into();
+        fs::write(folder.join("config.json"), config.to_string()).expect("a file");
+        arg(&folder).to_owned()
+    }
+
     /// A run with texts on standard input.
     pub(crate) fn run_piped(&self, args: &[&str], input: Vec<u8>) -> Run {
         let mut child = self.command(args).stdin(Stdio::piped()).spawn().expect("gllm starts");
@@ -124,6 +148,15 @@ impl Run {
 
 pub(crate) fn embed_args<'a>(args: &[&'a str]) -> Vec<&'a str> {
     [&["embed", "--model", MODEL, "--device", "cpu"], args].concat()
+}
+
+pub(crate) fn generate_args<'a>(model: &'a str, args: &[&'a str]) -> Vec<&'a str> {
+    [&["generate", "--model", model, "--device", "cpu"], args].concat()
+}
+
+/// `gllm chat`, which takes the most likely token each time.
+pub(crate) fn chat_args<'a>(model: &'a str, args: &[&'a str]) -> Vec<&'a str> {
+    [&["chat", "--model", model, "--device", "cpu", "--temperature", "0"], args].concat()
 }
 
 pub(crate) fn finish(command: &mut Command) -> Run {

@@ -78,7 +78,7 @@ fn json_is_the_answer_of_jina() {
     let home = Home::new();
     let answer = rerank(&home, "two years", &["--json", "the man", "a state"]).json();
     let keys: Vec<_> = answer.as_object().expect("an object").keys().collect();
-    assert_eq!(keys, ["model", "object", "results", "usage"]);
+    assert_eq!(keys, ["model", "object", "usage", "results"]);
     assert_eq!((&answer["model"], &answer["object"]), (&json!(RERANKER), &json!("list")));
     assert!(answer["usage"]["prompt_tokens"].as_u64() > Some(0));
     assert_eq!(answer["usage"]["prompt_tokens"], answer["usage"]["total_tokens"]);

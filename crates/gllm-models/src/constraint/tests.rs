@@ -333,3 +333,11 @@ fn without_an_end_a_finished_text_says_so() {
     assert!(constraint.is_ended() && constraint.is_complete().expect("no error"));
     assert_eq!(constraint.allowed().expect("none").ids().count(), 0);
 }
+
+#[test]
+fn a_vocabulary_is_shared_between_threads() {
+    fn is_shared<T: Send + Sync>() {}
+    fn is_sent<T: Send>() {}
+    is_shared::<TokenVocabulary>();
+    is_sent::<Constraint>();
+}

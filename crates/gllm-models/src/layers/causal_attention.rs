@@ -29,15 +29,12 @@ impl CausalAttention {
         weights: &Weights<'_>,
     ) -> Result<Self> {
         let (hidden, biases) = (config.hidden_size, config.biases);
-        let widths = [config.query_width(), config.key_width(), config.key_width()];
-        let mut qkv = Vec::with_capacity(3);
-        for (name, width) in names.qkv.iter().zip(widths) {
-            qkv.push(Linear::load(&weights.enter(name), hidden, width, biases.qkv)?);
-        }
+        let [query, key, value] = names.qkv;
+        let qkv = [(query, config.query_width()), (key, config.key_width()), (value, config.key_width())];
         let norm = |name| RmsNorm::load(&weights.enter(name), config.head_dim, config.rms_norm_eps, config.norm_offset);
         let [queries, keys] = names.qk_norms;
         Ok(Self {
-            qkv: Linears::new(qkv),
+            qkv: Linears::load(weights, &qkv, hidden, biases.qkv)?,
             norms: if config.qk_norm { Some([norm(queries)?, norm(keys)?]) } else { None },
             output: Linear::load(
                 &weights.enter(names.attention_output),

@@ -13,14 +13,14 @@ use crate::device::to_host;
 #[derive(Debug)]
 pub(crate) struct Experts {
     router: Linear,
-    experts: Vec<FeedForward>,
+    layers: Vec<FeedForward>,
     per_token: usize,
     normalise: bool,
 }
 
 impl Experts {
-    pub(crate) fn new(config: &ExpertsConfig, router: Linear, experts: Vec<FeedForward>) -> Self {
-        Self { router, experts, per_token: config.per_token, normalise: config.normalise }
+    pub(crate) fn new(config: &ExpertsConfig, router: Linear, layers: Vec<FeedForward>) -> Self {
+        Self { router, layers, per_token: config.per_token, normalise: config.normalise }
     }
 
     /// # Shapes
@@ -30,8 +30,8 @@ impl Experts {
     /// [`gllm_core::InferenceError::Device`] if the router's logits can't be read.
     pub(crate) fn forward(&self, x: &Tensor<2>) -> Result<Tensor<2>> {
         let logits = to_host(self.router.forward(x.clone()))?;
-        let mut chosen = vec![(Vec::new(), Vec::new()); self.experts.len()];
-        for (token, logits) in logits.chunks_exact(self.experts.len()).enumerate() {
+        let mut chosen = vec![(Vec::new(), Vec::new()); self.layers.len()];
+        for (token, logits) in logits.chunks_exact(self.layers.len()).enumerate() {
             for (expert, weight) in self.choose(logits) {
                 chosen[expert].0.push(token as i32);
                 chosen[expert].1.push(weight);
@@ -39,7 +39,7 @@ impl Experts {
         }
         let device = x.device();
         let mut sum = Tensor::zeros(x.dims(), &device);
-        for (expert, (tokens, weights)) in self.experts.iter().zip(chosen) {
+        for (expert, (tokens, weights)) in self.layers.iter().zip(chosen) {
             if tokens.is_empty() {
                 continue;
             }
@@ -60,7 +60,6 @@ impl Experts {
         weights.sort_by(|a, b| b.1.total_cmp(&a.1));
         weights.truncate(self.per_token);
         let divisor = if self.normalise { weights.iter().map(|(_, weight)| weight).sum() } else { total };
-        weights.iter_mut().for_each(|(_, weight)| *weight /= divisor);
-        weights
+        weights.into_iter().map(|(expert, weight)| (expert, weight / divisor)).collect()
     }
 }

@@ -43,17 +43,14 @@ impl FeedForward {
     /// Reads the layers from a block.
     pub(crate) fn load(config: FeedForwardConfig, up: &Up, down: &str, weights: &Weights<'_>) -> Result<Self> {
         let FeedForwardConfig { hidden, width, activation, up_bias, down_bias } = config;
-        let layer = |name, outputs| Linear::load(&weights.enter(name), hidden, outputs, up_bias);
+        let gated = |names: &[_]| Linears::load(weights, names, hidden, up_bias);
         Ok(Self {
             up: match *up {
-                Up::Plain(name) => UpLayer::Plain(layer(name, width)?),
-                Up::Packed { name, gate_first } => {
-                    UpLayer::Gated { layers: Linears::new([layer(name, 2 * width)?]), gate_first }
+                Up::Plain(name) => UpLayer::Plain(Linear::load(&weights.enter(name), hidden, width, up_bias)?),
+                Up::Packed { name, gate_first } => UpLayer::Gated { layers: gated(&[(name, 2 * width)])?, gate_first },
+                Up::Apart { gate, value } => {
+                    UpLayer::Gated { layers: gated(&[(gate, width), (value, width)])?, gate_first: true }
                 }
-                Up::Apart { gate, value } => UpLayer::Gated {
-                    layers: Linears::new([layer(gate, width)?, layer(value, width)?]),
-                    gate_first: true,
-                },
             },
             activation,
             down: Linear::load(&weights.enter(down), width, hidden, down_bias)?,
@@ -64,7 +61,7 @@ impl FeedForward {
     /// - `x`: `[tokens, hidden]`, returns the same
     pub(crate) fn forward(&self, x: &Tensor<2>) -> Tensor<2> {
         let inner = match &self.up {
-            UpLayer::Plain(layer) => ops::activate(layer.forward(x.clone()), self.activation),
+            UpLayer::Plain(layer) => layer.forward_activated(x.clone(), self.activation),
             UpLayer::Gated { layers, gate_first: true } => ops::gate(layers.forward(x.clone()), self.activation),
             UpLayer::Gated { layers, gate_first: false } => {
                 let both = layers.forward(x.clone());

@@ -8,7 +8,9 @@ use gllm_quant::QLinear;
 
 use super::narrow_weight::NarrowWeight;
 use crate::device::is_cpu;
-use crate::{Weights, ops};
+#[cfg(feature = "cpu")]
+use crate::ops::DenseLinear;
+use crate::{Activation, Weights, ops};
 
 /// `[outputs, inputs]` in the checkpoint; `bias`: `[outputs]`.
 #[derive(Debug)]
@@ -17,7 +19,10 @@ pub(crate) enum Linear {
     Dense { weight: Tensor<2>, bias: Option<Tensor<1>> },
     /// Quantised, widened for each product.
     Narrow { weight: NarrowWeight, bias: Option<Tensor<1>> },
-    /// Quantised, as small as in the checkpoint.
+    /// Floats, in the order of the CPU's kernels.
+    #[cfg(feature = "cpu")]
+    Sorted(DenseLinear),
+    /// Quantised, as small as in the checkpoint, in the order of the CPU's kernels.
     #[cfg(feature = "cpu")]
     Packed(Box<QLinear>),
 }
@@ -28,7 +33,7 @@ impl Linear {
     pub(crate) fn load(weights: &Weights<'_>, inputs: usize, outputs: usize, has_bias: bool) -> Result<Self> {
         let groups = weights.quantized_by_groups(outputs, inputs)?;
         #[cfg(feature = "cpu")]
-        if ops::has_packed_linear(weights.device()) {
+        if ops::has_kernels(weights.device()) {
             let blocks = if groups.is_none() { weights.quantized("weight", outputs, inputs)? } else { None };
             if groups.is_some() || blocks.is_some() {
                 let bias = has_bias.then(|| weights.values("bias", outputs)).transpose()?;
@@ -49,12 +54,41 @@ impl Linear {
             let bias = has_bias.then(|| weights.tensor("bias", [outputs])).transpose()?;
             return Ok(Self::Narrow { weight, bias });
         }
+        #[cfg(feature = "cpu")]
+        if ops::has_kernels(weights.device()) {
+            let weight = match groups {
+                Some(groups) => groups.dequantize(),
+                None => weights.matrix("weight", outputs, inputs)?,
+            };
+            let bias = has_bias.then(|| weights.values("bias", outputs)).transpose()?;
+            let layer = DenseLinear::new(&[(&weight, bias.as_deref())], inputs);
+            weights.release();
+            return Ok(Self::Sorted(layer));
+        }
         let weight = match groups {
             Some(groups) => weights.upload(Bytes::from_elems(groups.dequantize()), [outputs, inputs]),
             None => weights.tensor("weight", [outputs, inputs])?,
         };
         let bias = has_bias.then(|| weights.tensor("bias", [outputs])).transpose()?;
         Ok(Self::Dense { weight: weight.transpose(), bias })
+    }
+
+    /// Layers with the same inputs as one, where they can be.
+    pub(crate) fn joined(layers: &[Self]) -> Option<Self> {
+        #[cfg(feature = "cpu")]
+        {
+            let sorted = layers.iter().map(|layer| match layer {
+                Self::Sorted(layer) => Some(layer),
+                _ => None,
+            });
+            let sorted: Vec<_> = sorted.collect::<Option<_>>()?;
+            DenseLinear::joined(&sorted).map(Self::Sorted)
+        }
+        #[cfg(not(feature = "cpu"))]
+        {
+            let _ = layers;
+            None
+        }
     }
 
     /// The layer as the CPU's kernels take it, if they do.
@@ -74,7 +108,18 @@ impl Linear {
             Self::Dense { weight, bias } => ops::linear(x, weight.clone(), bias.clone()),
             Self::Narrow { weight, bias } => ops::linear(x, weight.widened(), bias.clone()),
             #[cfg(feature = "cpu")]
+            Self::Sorted(layer) => ops::dense_linear(x, layer, Activation::Identity),
+            #[cfg(feature = "cpu")]
             Self::Packed(layer) => ops::packed_linears(x, &[layer]),
+        }
+    }
+
+    /// As [`Linear::forward`], with a non-linearity behind it.
+    pub(crate) fn forward_activated(&self, x: Tensor<2>, activation: Activation) -> Tensor<2> {
+        match self {
+            #[cfg(feature = "cpu")]
+            Self::Sorted(layer) => ops::dense_linear(x, layer, activation),
+            _ => ops::activate(self.forward(x), activation),
         }
     }
 }
@@ -151,6 +196,14 @@ mod tests {
         (squares.0 / squares.1).sqrt()
     }
 
+    fn is_packed(layer: &Linear) -> bool {
+        match layer {
+            #[cfg(feature = "cpu")]
+            Linear::Packed(_) => true,
+            _ => false,
+        }
+    }
+
     fn check(device: &Device, is_cpu: bool) {
         for (format, case, has_kernel) in CASES {
             let folder = checkpoint(format, case);
@@ -160,7 +213,7 @@ mod tests {
             let layer =
                 Weights::read(&files, device, |weights| Linear::load(&weights.enter("layer"), inputs, outputs, false));
             let layer = layer.expect("a layer");
-            assert_eq!(!matches!(layer, Linear::Dense { .. }), is_cpu && has_kernel, "{format} {case}");
+            assert_eq!(is_packed(&layer), is_cpu && has_kernel, "{format} {case}");
             let weight = expected.dtype.to_f32(&expected.bytes).expect("floats");
             let error = relative_error(&layer, &weight, inputs, device);
             assert!(error <= 1e-2, "{format} {case}: {error}");

@@ -1,16 +1,21 @@
 //! Linear layers with the same input, computed at once where they can be.
 
 use burn::tensor::Tensor;
+use gllm_core::Result;
 
 use super::Linear;
+use crate::Weights;
 
 /// At least one layer, all of as many inputs.
 #[derive(Debug)]
 pub(crate) struct Linears(Vec<Linear>);
 
 impl Linears {
-    pub(crate) fn new(layers: impl Into<Vec<Linear>>) -> Self {
-        Self(layers.into())
+    /// Reads the layers of these names, each with as many outputs.
+    pub(crate) fn load(weights: &Weights<'_>, names: &[(&str, usize)], inputs: usize, has_bias: bool) -> Result<Self> {
+        let load = |(name, outputs): &(&str, usize)| Linear::load(&weights.enter(name), inputs, *outputs, has_bias);
+        let layers = names.iter().map(load).collect::<Result<Vec<_>>>()?;
+        Ok(Self(Linear::joined(&layers).map_or(layers, |joined| vec![joined])))
     }
 
     /// # Shapes

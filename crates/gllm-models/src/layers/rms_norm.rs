@@ -17,8 +17,8 @@ pub(crate) struct RmsNorm {
 impl RmsNorm {
     /// Reads `weight`, to which `offset` is added.
     pub(crate) fn load(weights: &Weights<'_>, width: usize, eps: f64, offset: f32) -> Result<Self> {
-        let mut values = weights.values("weight", width)?;
-        values.iter_mut().for_each(|value| *value += offset);
+        let values = weights.values("weight", width)?;
+        let values: Vec<f32> = values.into_iter().map(|value| value + offset).collect();
         Ok(Self {
             weight: weights.upload(Bytes::from_elems(values.clone()), [width]),
             #[cfg(feature = "cpu")]

@@ -27,14 +27,12 @@ pub(crate) struct DecoderFamily {
 /// # Errors
 /// [`gllm_core::LoadError`] for a `config.json` that is malformed, or metadata that don't name a network.
 pub(crate) fn has(files: &WeightFiles) -> Result<bool> {
-    match files.metadata() {
-        Some(metadata) => Ok(gguf::ARCHITECTURES.contains(&metadata.require_string(gguf::ARCHITECTURE)?)),
-        None => {
-            let kind: Option<Kind> = read_json(&files.folder().join("config.json"))?;
-            let model_type = kind.and_then(|kind| kind.model_type).unwrap_or_default();
-            Ok(SUPPORTED.split(", ").any(|name| name == model_type))
-        }
+    if let Some(metadata) = files.metadata() {
+        return Ok(gguf::ARCHITECTURES.contains(&metadata.require_string(gguf::ARCHITECTURE)?));
     }
+    let kind: Option<Kind> = read_json(&files.folder().join("config.json"))?;
+    let model_type = kind.and_then(|kind| kind.model_type).unwrap_or_default();
+    Ok(SUPPORTED.split(", ").any(|name| name == model_type))
 }
 
 /// Whether a decoder's files say how its hidden states become a vector.

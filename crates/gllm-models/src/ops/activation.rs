@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation as composed;
 
 #[cfg(feature = "cpu")]
-use super::cpu;
+use super::cpu::{self, dense::Then};
 
 /// An element-wise non-linearity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,14 +70,33 @@ impl Activation {
 /// # Shapes
 /// - `x`: `[tokens, width]`, returns the same
 pub(crate) fn activate(x: Tensor<2>, activation: Activation) -> Tensor<2> {
+    #[cfg(feature = "cpu")]
+    if cpu::runs_here(&x.device())
+        && let Some(then) = activation.kernel()
+    {
+        return cpu::update(x, &mut |x| cpu::map::map(x, then));
+    }
     match activation {
-        #[cfg(feature = "cpu")]
-        Activation::Gelu if cpu::runs_here(&x.device()) => cpu::gelu_erf(x),
         Activation::Gelu => composed::gelu(x),
         Activation::GeluTanh => composed::gelu_approximate(x),
         Activation::Relu => composed::relu(x),
         Activation::Silu => composed::silu(x),
         Activation::Tanh => composed::tanh(x),
         Activation::Identity => x,
+    }
+}
+
+#[cfg(feature = "cpu")]
+impl Activation {
+    /// As the kernels call it; `None` for what does nothing.
+    pub(crate) fn kernel(self) -> Option<Then> {
+        match self {
+            Self::Gelu => Some(Then::Gelu),
+            Self::GeluTanh => Some(Then::GeluTanh),
+            Self::Relu => Some(Then::Relu),
+            Self::Silu => Some(Then::Silu),
+            Self::Tanh => Some(Then::Tanh),
+            Self::Identity => None,
+        }
     }
 }

@@ -7,6 +7,9 @@ use std::ops::Range;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, Device, Tensor, TensorData, module};
 
+#[cfg(feature = "cpu")]
+use super::cpu::{self, attention::WholeAttention};
+use super::rotary::{Rotation, rotate};
 use crate::Sequences;
 
 /// Scores that a bias is added to at once, at most: 64 MiB of them. With more, the heads are computed in turns.
@@ -19,6 +22,8 @@ pub(crate) struct AttentionPattern {
     /// a key isn't seen. `None` where every key is.
     masks: Vec<Option<Tensor<4, Bool>>>,
     bias: ScoreBias,
+    /// How far a token sees on each side, if not all of its sequence.
+    reach: Option<usize>,
 }
 
 /// What is added to the scores, for each block.
@@ -81,7 +86,7 @@ impl AttentionPattern {
                 (padding, far) => padding.or(far),
             }
         };
-        Self { masks: sequences.blocks().iter().map(mask).collect(), bias }
+        Self { masks: sequences.blocks().iter().map(mask).collect(), bias, reach }
     }
 }
 
@@ -91,18 +96,39 @@ fn far_mask(len: usize, reach: usize, device: &Device) -> Tensor<4, Bool> {
     Tensor::from_data(TensorData::new(values, [1, 1, len, len]), device)
 }
 
-/// `softmax(q · kᵀ / √head_dim + bias) · v` for each head.
+/// `softmax(q · kᵀ / √head_dim + bias) · v` for each head, queries and keys rotated first where `rotation` says how.
 ///
 /// # Shapes
-/// - `q`, `k`, `v`: `[tokens, n_heads * head_dim]`, returns the same
+/// - `qkv`: `[tokens, 3 * n_heads * head_dim]`, in each row queries, keys, values
+/// - returns `[tokens, n_heads * head_dim]`
 pub(crate) fn attention(
-    q: Tensor<2>,
-    k: Tensor<2>,
-    v: Tensor<2>,
+    qkv: Tensor<2>,
     n_heads: usize,
+    rotation: Option<&Rotation>,
     sequences: &Sequences,
     pattern: &AttentionPattern,
 ) -> Tensor<2> {
+    let [tokens, width] = qkv.dims();
+    let width = width / 3;
+    let tables = match rotation {
+        #[cfg(feature = "cpu")]
+        None | Some(Rotation::Host(_)) if cpu::runs_here(&qkv.device()) && matches!(pattern.bias, ScoreBias::None) => {
+            let rotation = match rotation {
+                Some(Rotation::Host(rotation)) => Some(rotation),
+                _ => None,
+            };
+            let (lengths, reach) = (sequences.lengths(), pattern.reach);
+            let attention = WholeAttention { n_heads, head_dim: width / n_heads, rotation, lengths, reach };
+            return cpu::map(qkv, width, &mut |qkv| attention.forward(qkv));
+        }
+        Some(Rotation::Tensors(tables)) => Some(tables),
+        _ => None,
+    };
+    let [q, k, v] = [0, 1, 2].map(|part| qkv.clone().slice([0..tokens, part * width..(part + 1) * width]));
+    let [q, k] = match tables {
+        Some(tables) => [q, k].map(|x| rotate(x, n_heads, tables)),
+        None => [q, k],
+    };
     sequences.map_blocks(&[q, k, v], |index, _, qkv| {
         let [rows, len, hidden] = qkv[0].dims();
         let head_dim = hidden / n_heads;

@@ -13,6 +13,7 @@ use crate::layers::RmsNorm;
 
 /// How many heads there are, and how wide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "the usual names")]
 pub(crate) struct Heads {
     pub(crate) heads: usize,
     /// Divides `heads`.

@@ -4,9 +4,12 @@
 //! tensor. The functions of [`crate::ops`] call them where [`runs_here`] holds, and their composed body elsewhere.
 
 pub(crate) mod attention;
+pub(crate) mod dense;
+mod erf;
 mod exp;
 pub(crate) mod gate;
-mod gelu;
+pub(crate) mod layer_norm;
+pub(crate) mod map;
 pub(crate) mod rms_norm;
 mod simd;
 
@@ -16,6 +19,9 @@ use burn::tensor::{Bytes, DType, Device, Shape, Tensor};
 use burn_flex::{FlexTensor, Layout};
 use gllm_quant::QLinear;
 
+use self::dense::{DenseLinear, Then};
+use crate::Activation;
+
 /// The ways from a tensor to its elements and back.
 #[backend_extension(Flex)]
 pub(crate) trait Kernels: Backend {
@@ -24,24 +30,46 @@ pub(crate) trait Kernels: Backend {
 
     /// `x` as `kernel` changes its elements.
     fn update(x: FloatTensor<Self>, kernel: &mut dyn FnMut(&mut [f32])) -> FloatTensor<Self>;
+
+    /// `x` as `kernel` changes its elements by those of `y`.
+    fn update_by(
+        x: FloatTensor<Self>,
+        y: FloatTensor<Self>,
+        kernel: &mut dyn FnMut(&mut [f32], &[f32]),
+    ) -> FloatTensor<Self>;
 }
 
 impl Kernels for Flex {
     fn map(x: FlexTensor, width: usize, kernel: &mut dyn FnMut(&[f32]) -> Vec<f32>) -> FlexTensor {
-        let y = match x.as_slice() {
-            Some(elements) => kernel(elements),
-            None => kernel(x.to_contiguous().storage()),
-        };
-        let shape = Shape::new([y.len() / width, width]);
-        FlexTensor::new(Bytes::from_elems(y), Layout::contiguous(shape), DType::F32)
+        rows(kernel(contiguous(x).storage()), width)
     }
 
     fn update(x: FlexTensor, kernel: &mut dyn FnMut(&mut [f32])) -> FlexTensor {
-        // Contiguous from its start, and changed in place where nobody else has it.
-        let mut x = if x.is_contiguous() { x } else { x.to_contiguous() };
+        // Changed in place where nobody else has it.
+        let mut x = contiguous(x);
         kernel(x.storage_mut());
         x
     }
+
+    fn update_by(x: FlexTensor, y: FlexTensor, kernel: &mut dyn FnMut(&mut [f32], &[f32])) -> FlexTensor {
+        let (mut x, y) = (contiguous(x), contiguous(y));
+        kernel(x.storage_mut(), y.storage());
+        x
+    }
+}
+
+/// With its elements, and no others, in the order of its shape.
+fn contiguous(x: FlexTensor) -> FlexTensor {
+    if x.as_slice::<f32>().is_some_and(|elements| size_of_val(elements) == x.bytes().len()) {
+        x
+    } else {
+        x.to_contiguous()
+    }
+}
+
+fn rows(elements: Vec<f32>, width: usize) -> FlexTensor {
+    let shape = Shape::new([elements.len() / width, width]);
+    FlexTensor::new(Bytes::from_elems(elements), Layout::contiguous(shape), DType::F32)
 }
 
 /// Whether the kernels are for tensors on `device`.
@@ -54,15 +82,22 @@ pub(crate) fn map(x: Tensor<2>, width: usize, kernel: &mut dyn FnMut(&[f32]) -> 
     Tensor::from_dispatch(<Dispatch as Kernels>::map(x.into_dispatch(), width, kernel))
 }
 
+/// `x` as `kernel` changes its elements by those of `y`.
+pub(crate) fn update_by(x: Tensor<2>, y: Tensor<2>, kernel: &mut dyn FnMut(&mut [f32], &[f32])) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as Kernels>::update_by(x.into_dispatch(), y.into_dispatch(), kernel))
+}
+
 /// `x` as `kernel` changes its elements.
 pub(crate) fn update(x: Tensor<2>, kernel: &mut dyn FnMut(&mut [f32])) -> Tensor<2> {
     Tensor::from_dispatch(<Dispatch as Kernels>::update(x.into_dispatch(), kernel))
 }
 
 /// # Shapes
-/// - `x`: `[tokens, width]`, on flex; returns the same
-pub(crate) fn gelu_erf(x: Tensor<2>) -> Tensor<2> {
-    update(x, &mut gelu::gelu_in_place)
+/// - `x`: `[tokens, inputs]`, on flex
+/// - returns `[tokens, outputs]`
+pub(crate) fn dense_linear(x: Tensor<2>, layer: &DenseLinear, then: Activation) -> Tensor<2> {
+    let then = then.kernel().unwrap_or(Then::Nothing);
+    map(x, layer.outputs(), &mut |x| layer.forward(x, then))
 }
 
 /// # Shapes

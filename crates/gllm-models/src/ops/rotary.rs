@@ -20,6 +20,7 @@ pub(crate) struct RotaryTables {
 
 /// How the tokens of a batch are rotated, where their keys and values are kept.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one for each pass")]
 pub(crate) enum Rotation {
     #[cfg(feature = "cpu")]
     Host(HostRotation),
@@ -37,15 +38,6 @@ pub(crate) struct HostRotation {
 }
 
 impl RotaryTables {
-    /// For sequences of these lengths, each from place 0.
-    pub(crate) fn new(config: RotaryConfig, head_dim: usize, lengths: &[usize], device: &Device) -> Self {
-        let mut turned = Vec::new();
-        for &length in lengths {
-            turned.extend(angles(&config.frequencies(head_dim, length), 0..length));
-        }
-        Self::of(&turned, head_dim, 1.0, RotaryPairs::Halves, device)
-    }
-
     fn of(angles: &[f32], head_dim: usize, amplitude: f64, pairs: RotaryPairs, device: &Device) -> Self {
         let half = head_dim / 2;
         let table = |f: fn(f64) -> f64| {
@@ -66,10 +58,19 @@ fn scaled(angles: &[f32], amplitude: f64, f: fn(f64) -> f64) -> Vec<f32> {
 }
 
 impl Rotation {
+    /// For sequences of these lengths, each from place 0.
+    pub(crate) fn of_sequences(config: RotaryConfig, head_dim: usize, lengths: &[usize], device: &Device) -> Self {
+        let mut turned = Vec::new();
+        for &length in lengths {
+            turned.extend(angles(&config.frequencies(head_dim, length), 0..length));
+        }
+        Self::new(&turned, head_dim, config.amplitude(), RotaryPairs::Halves, device)
+    }
+
     /// By `angles`, `[tokens, head_dim / 2]`.
     pub(crate) fn new(angles: &[f32], head_dim: usize, amplitude: f64, pairs: RotaryPairs, device: &Device) -> Self {
         #[cfg(feature = "cpu")]
-        if super::has_packed_linear(device) {
+        if super::has_kernels(device) {
             let (cos, sin) = (scaled(angles, amplitude, f64::cos), scaled(angles, amplitude, f64::sin));
             return Self::Host(HostRotation { cos, sin, half: head_dim / 2, pairs });
         }

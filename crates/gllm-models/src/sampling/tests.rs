@@ -318,12 +318,36 @@ proptest! {
         // Who is kept is likelier than who isn't, but for rounding.
         for (id, logit) in (0..).zip(&logits) {
             if found.iter().all(|(kept, _)| *kept != id) {
-                prop_assert!(*logit <= least + 1e-4 || temperature < 0.7);
+                prop_assert!(*logit <= least + 1e-4);
             }
         }
         let drawn = sampler.sample(&mut logits.clone(), None).expect("a token").id;
         prop_assert!(found.iter().any(|(id, _)| *id == drawn));
         let again = Sampler::new(&options, &[]).sample(&mut logits.clone(), None).expect("a token").id;
         prop_assert_eq!(drawn, again);
+    }
+
+    #[test]
+    fn top_p_is_what_sorting_says(
+        steps in prop::collection::vec(0u8..40, 1..300),
+        scale in prop_oneof![Just(0.01f32), Just(0.1), Just(0.3), Just(2.0)],
+        top_p in 0.01f32..0.999,
+    ) {
+        let logits: Vec<f32> = steps.iter().map(|step| f32::from(*step) * scale).collect();
+        let largest = logits.iter().copied().fold(0.0, f32::max);
+        let weight = |id: u32| f64::from(logits[id as usize] - largest).exp();
+        let sum: f64 = (0..logits.len() as u32).map(weight).sum();
+        let mut order: Vec<u32> = (0..logits.len() as u32).collect();
+        order.sort_by(|a, b| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b)));
+
+        let options = SamplingOptions { top_p: Some(top_p), ..drawing() };
+        let found = Sampler::new(&options, &[]).distribution(&mut logits.clone(), None).expect("a distribution");
+        let mut expected = order[..found.len()].to_vec();
+        expected.sort_unstable();
+        prop_assert_eq!(found.iter().map(|(id, _)| *id).collect::<Vec<_>>(), expected);
+        // As many as are needed, but for rounding.
+        let together = |n: usize| order[..n].iter().map(|id| weight(*id)).sum::<f64>() / sum;
+        prop_assert!(together(found.len()) >= f64::from(top_p) - 1e-5);
+        prop_assert!(together(found.len() - 1) < f64::from(top_p) + 1e-5);
     }
 }

@@ -203,10 +203,9 @@ impl Tokenizer {
     /// # Errors
     /// [`InferenceError`] with what the tokenizer said.
     pub fn ids(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
-        let encoding = self.encode_bare(text).and_then(|bare| match add_special {
-            true => self.inner.post_process(bare, None, true),
-            false => Ok(bare),
-        });
+        let encoding = self
+            .encode_bare(text)
+            .and_then(|bare| if add_special { self.inner.post_process(bare, None, true) } else { Ok(bare) });
         let failed = |e: tokenizers::Error| InferenceError::Tokenize { index: 0, reason: e.to_string() };
         Ok(encoding.map_err(failed)?.get_ids().to_vec())
     }

@@ -19,7 +19,7 @@ const SHORT_PROMPT: usize = 16;
 /// Tokens in the context when the memory is taken.
 const CONTEXT: usize = 1024;
 
-/// Each is timed so often, after once for nothing; the median counts.
+/// Each is measured so often, after once for nothing; the median counts.
 const TIMES: usize = 3;
 
 /// The figures of one process.
@@ -66,7 +66,7 @@ impl Measures {
             model.logits(hidden.slice([rows - 1..rows, 0..width])).try_into_data()?;
             Ok(())
         };
-        let timed = |prompt: &[u32], written: &[u32]| -> Result<(f64, f64), Box<dyn std::error::Error>> {
+        let measured = |prompt: &[u32], written: &[u32]| -> Result<(f64, f64), Box<dyn std::error::Error>> {
             let mut cache = model.new_cache();
             let start = Instant::now();
             read(&mut cache, prompt)?;
@@ -77,8 +77,8 @@ impl Measures {
             Ok((prompt_seconds, start.elapsed().as_secs_f64() - prompt_seconds))
         };
         let median = |prompt: &[u32], written: &[u32]| -> Result<(f64, f64), Box<dyn std::error::Error>> {
-            timed(prompt, written)?;
-            let times = (0..TIMES).map(|_| timed(prompt, written)).collect::<Result<Vec<_>, _>>()?;
+            measured(prompt, written)?;
+            let times = (0..TIMES).map(|_| measured(prompt, written)).collect::<Result<Vec<_>, _>>()?;
             let (prompts, rests): (Vec<f64>, Vec<f64>) = times.into_iter().unzip();
             Ok((super::median(&prompts), super::median(&rests)))
         };

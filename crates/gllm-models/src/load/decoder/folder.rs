@@ -58,6 +58,7 @@ struct File {
 
 /// `rope_scaling`, or what version 5 calls `rope_parameters`.
 #[derive(Clone, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the published names")]
 struct Rope {
     rope_type: Option<String>,
     /// The older name.

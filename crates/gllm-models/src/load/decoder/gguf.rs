@@ -111,12 +111,13 @@ impl File<'_> {
         let kind = self.key("rope.scaling.type");
         let factor = number("rope.scaling.factor")?;
         let scaling = match (self.metadata.string(&kind)?, factor) {
-            (None | Some("none"), None) => RotaryScaling::None,
-            (Some("none"), _) => RotaryScaling::None,
+            (None, None) | (Some("none"), _) => RotaryScaling::None,
             (Some("linear") | None, Some(factor)) => RotaryScaling::Linear { factor },
             (Some("yarn"), Some(factor)) => {
                 let trained = self.metadata.usize(&self.key("rope.scaling.original_context_length"))?;
-                let scale = number("rope.scaling.attn_factor")?.unwrap_or(1.0);
+                // Both as llama.cpp takes them: beside its own factor, not in place of it.
+                let scale = number("rope.scaling.attn_factor")?.unwrap_or(1.0)
+                    * number("rope.scaling.yarn_attn_factor")?.unwrap_or(1.0);
                 RotaryScaling::Yarn {
                     factor,
                     attention_factor: scale * RotaryScaling::yarn_attention_factor(factor, 1.0),

@@ -1,24 +1,23 @@
-//! Attention of new tokens to all before them, whose keys and values are kept in pages.
+//! Attention by tiles: a few queries of a sequence that see the same keys.
 //!
-//! The softmax is computed as it goes, a page at a time (<https://arxiv.org/abs/2205.14135>), so no more than a page's
-//! scores are there at once. Query heads that share keys and values, and neighbouring tokens, are computed in tiles, for
-//! which a page is read once. Each query's result is the same, bit for bit, whatever tile it is in.
+//! The softmax is computed as it goes, a page of keys at a time (<https://arxiv.org/abs/2205.14135>), so no more than a
+//! page's scores are there at once, and a page is read once for a tile. Each query's result is the same, bit for bit,
+//! whatever tile it is in.
 
 #![expect(clippy::inline_always, reason = "compiled anew for each instruction set")]
 
-use std::array;
+mod cached;
+mod whole;
+
 use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::Arc;
-
-use rayon::prelude::*;
 
 use super::exp::{exp, tanh};
-use super::rms_norm::rms_norm_row;
 use super::simd::{Isa, Kernel, LANES, Simd};
-use crate::kv_cache::{PAGE, Page, PagedLayer, padded};
-use crate::ops::cached_attention::{Heads, Scores, Span};
-use crate::ops::rotary::HostRotation;
+use crate::kv_cache::{PAGE, padded};
+
+pub(crate) use cached::{CachedAttention, QkWeights};
+pub(crate) use whole::WholeAttention;
 
 /// Queries of a tile.
 const TILE: usize = 8;
@@ -26,188 +25,113 @@ const TILE: usize = 8;
 /// Multiplications that are worth waking other threads for.
 const PARALLEL: usize = 1 << 19;
 
-/// The weights of the normalisation of each head's queries and keys, `[head_dim]` each.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct QkWeights<'a> {
-    pub(crate) queries: &'a [f32],
-    pub(crate) keys: &'a [f32],
-    pub(crate) eps: f32,
+/// The keys and values of a head, page by page.
+trait Pages {
+    /// `[head_dim, PAGE]`.
+    fn keys(&self, page: usize) -> Cow<'_, [f32]>;
+
+    /// `[PAGE, padded(head_dim)]`.
+    fn values(&self, page: usize) -> Cow<'_, [f32]>;
 }
 
-/// What attention is computed with.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CachedAttention<'a> {
-    pub(crate) heads: Heads,
-    pub(crate) scores: Scores,
-    pub(crate) norms: Option<QkWeights<'a>>,
-    pub(crate) rotation: &'a HostRotation,
-    /// Where the rows of each sequence are.
-    pub(crate) spans: &'a [Span],
+/// What queries attend to.
+struct Seen<'a, P> {
+    pages: &'a P,
+    /// Scores `s` become `c · tanh(s / c)`.
+    soft_cap: Option<f32>,
 }
 
-impl CachedAttention<'_> {
-    /// Appends the keys and values of the rows to the caches of their sequences, then lets the rows attend.
-    ///
-    /// # Shapes
-    /// - `qkv`: `[tokens, (heads + 2 · kv_heads) · head_dim]`
-    /// - returns `[tokens, heads · head_dim]`
-    pub(crate) fn forward(&self, qkv: &[f32], layers: &mut [&mut PagedLayer]) -> Vec<f32> {
-        let Heads { heads, kv_heads, head_dim } = self.heads;
-        for (span, layer) in self.spans.iter().zip(layers.iter_mut()) {
-            self.append(qkv, span, layer);
-        }
-        let group = heads / kv_heads;
-        let tasks = self.spans.iter().zip(layers.iter()).flat_map(|(span, layer)| {
-            let vectors = span.rows.len() * group;
-            let tiles = (0..vectors).step_by(TILE).map(move |first| first..vectors.min(first + TILE));
-            (0..kv_heads).flat_map(move |head| tiles.clone().map(move |tile| Task { span, layer, head, tile }))
-        });
-        let tasks: Vec<Task<'_>> = tasks.collect();
-        let work: usize = self.spans.iter().map(|span| span.rows.len() * (span.place + span.rows.len())).sum();
-        let isa = Isa::detect();
-        let results: Vec<Vec<f32>> = if work * heads * head_dim < PARALLEL {
-            tasks.iter().map(|task| self.tile(isa, qkv, task)).collect()
-        } else {
-            tasks.par_iter().map(|task| self.tile(isa, qkv, task)).collect()
-        };
-        let mut out = vec![0.0; qkv.len() / self.width() * heads * head_dim];
-        for (task, result) in tasks.iter().zip(results) {
-            for (vector, values) in task.tile.clone().zip(result.chunks_exact(padded(head_dim))) {
-                let row = task.span.rows.start + vector / group;
-                let head = task.head * group + vector % group;
-                out[(row * heads + head) * head_dim..][..head_dim].copy_from_slice(&values[..head_dim]);
-            }
-        }
-        out
-    }
-
-    /// Of a row of `qkv`.
-    fn width(&self) -> usize {
-        (self.heads.heads + 2 * self.heads.kv_heads) * self.heads.head_dim
-    }
-
-    fn append(&self, qkv: &[f32], span: &Span, layer: &mut PagedLayer) {
-        let Heads { heads, kv_heads, head_dim } = self.heads;
-        let mut key = vec![0.0; head_dim];
-        for (index, row) in span.rows.clone().enumerate() {
-            let of_row = &qkv[row * self.width()..(row + 1) * self.width()];
-            let (keys, values) = of_row[heads * head_dim..].split_at(kv_heads * head_dim);
-            for head in 0..kv_heads {
-                let own = head * head_dim..(head + 1) * head_dim;
-                key.copy_from_slice(&keys[own.clone()]);
-                if let Some(norms) = &self.norms {
-                    rms_norm_row(&mut key, norms.keys, norms.eps);
-                }
-                self.rotation.rotate(row, &mut key);
-                layer.write(span.place + index, head, &key, &values[own]);
-            }
-        }
-    }
-
-    /// `[queries of the tile, padded(head_dim)]`.
-    fn tile(&self, isa: Isa, qkv: &[f32], task: &Task<'_>) -> Vec<f32> {
-        match task.tile.len() {
-            1 => self.tile_of::<1>(isa, qkv, task),
-            2..=4 => self.tile_of::<4>(isa, qkv, task),
-            _ => self.tile_of::<TILE>(isa, qkv, task),
-        }
-    }
-
-    fn tile_of<const T: usize>(&self, isa: Isa, qkv: &[f32], task: &Task<'_>) -> Vec<f32> {
-        let Heads { heads, kv_heads, head_dim } = self.heads;
-        let group = heads / kv_heads;
-        let mut queries = vec![[0.0; T]; head_dim];
-        let mut query = vec![0.0; head_dim];
-        for (column, vector) in task.tile.clone().enumerate() {
-            let row = task.span.rows.start + vector / group;
-            let head = task.head * group + vector % group;
-            query.copy_from_slice(&qkv[row * self.width() + head * head_dim..][..head_dim]);
-            if let Some(norms) = &self.norms {
-                rms_norm_row(&mut query, norms.queries, norms.eps);
-            }
-            self.rotation.rotate(row, &mut query);
-            for (row, x) in queries.iter_mut().zip(&query) {
-                row[column] = x * self.scores.scale;
-            }
-        }
-        // What fills up the tile sees what its last query sees.
-        let last = task.tile.len() - 1;
-        let places = array::from_fn(|column| task.span.place + (task.tile.start + column.min(last)) / group);
-        let mut out = vec![0.0; T * padded(head_dim)];
-        let Scores { soft_cap, window, .. } = self.scores;
-        let pages = task.layer.pages();
-        isa.run(Tile { queries: &queries, places, head: task.head, pages, soft_cap, window, out: &mut out });
-        out
+/// Lets up to [`TILE`] queries attend. `query` writes the `index`th of them, scaled; it sees the places `visible(index)`,
+/// at least one.
+///
+/// # Shapes
+/// - returns `[queries, padded(head_dim)]`
+fn attend<P: Pages>(
+    isa: Isa,
+    seen: &Seen<'_, P>,
+    n_queries: usize,
+    head_dim: usize,
+    query: impl FnMut(usize, &mut [f32]),
+    visible: impl Fn(usize) -> Range<usize>,
+) -> Vec<f32> {
+    match n_queries {
+        1 => attend_tile::<P, 1>(isa, seen, n_queries, head_dim, query, visible),
+        2..=4 => attend_tile::<P, 4>(isa, seen, n_queries, head_dim, query, visible),
+        _ => attend_tile::<P, TILE>(isa, seen, n_queries, head_dim, query, visible),
     }
 }
 
-/// Some queries of a sequence, of the heads that share a head of keys and values.
-#[derive(Debug)]
-struct Task<'a> {
-    span: &'a Span,
-    layer: &'a PagedLayer,
-    /// Of keys and values.
-    head: usize,
-    /// Of the sequence's queries, those of a row side by side.
-    tile: Range<usize>,
+fn attend_tile<P: Pages, const T: usize>(
+    isa: Isa,
+    seen: &Seen<'_, P>,
+    n_queries: usize,
+    head_dim: usize,
+    mut query: impl FnMut(usize, &mut [f32]),
+    visible: impl Fn(usize) -> Range<usize>,
+) -> Vec<f32> {
+    let mut queries = vec![[0.0; T]; head_dim];
+    let mut one = vec![0.0; head_dim];
+    for column in 0..n_queries {
+        query(column, &mut one);
+        for (row, x) in queries.iter_mut().zip(&one) {
+            row[column] = *x;
+        }
+    }
+    // What fills up the tile sees what its last query sees.
+    let visible = std::array::from_fn(|column| visible(column.min(n_queries - 1)));
+    let mut out = vec![0.0; T * padded(head_dim)];
+    isa.run(Tile { queries: &queries, visible, seen, out: &mut out });
+    out.truncate(n_queries * padded(head_dim));
+    out
 }
 
-struct Tile<'a, const T: usize> {
+struct Tile<'a, P, const T: usize> {
     /// `[head_dim]`, scaled.
     queries: &'a [[f32; T]],
-    /// Of each query in its sequence.
-    places: [usize; T],
-    head: usize,
-    pages: &'a [Arc<Page>],
-    soft_cap: Option<f32>,
-    window: Option<usize>,
+    /// The places that each query sees.
+    visible: [Range<usize>; T],
+    seen: &'a Seen<'a, P>,
     /// `[T, padded(head_dim)]`, zeros.
     out: &'a mut [f32],
 }
 
-impl<const T: usize> Tile<'_, T> {
-    /// The places of a page that a query sees.
-    #[inline(always)]
-    fn visible(&self, query: usize, page: usize) -> Range<usize> {
-        let first = self.window.map_or(0, |window| (self.places[query] + 1).saturating_sub(window));
-        let start = first.saturating_sub(page * PAGE).min(PAGE);
-        start..(self.places[query] + 1).saturating_sub(page * PAGE).min(PAGE).max(start)
-    }
+/// Those of `places` that are on a page, counted from its first.
+fn on_page(places: &Range<usize>, page: usize) -> Range<usize> {
+    let on = |place: usize| place.saturating_sub(page * PAGE).min(PAGE);
+    on(places.start)..on(places.end)
 }
 
-impl<const T: usize> Kernel for Tile<'_, T> {
+impl<P: Pages, const T: usize> Kernel for Tile<'_, P, T> {
     type Output = ();
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
-        let head_dim = self.queries.len();
+        let Self { queries, visible, seen: Seen { pages, soft_cap }, out } = self;
+        let head_dim = queries.len();
         let width = padded(head_dim);
         let mut largest = [f32::NEG_INFINITY; T];
         let mut sums = [simd.splat(0.0); T];
         let mut weights = [[0.0; PAGE]; T];
-        let first =
-            (0..T).filter_map(|query| self.window.map(|window| (self.places[query] + 1).saturating_sub(window) / PAGE));
-        let first = first.min().unwrap_or(0);
-        let last = self.places.iter().max().map_or(0, |place| place / PAGE);
-        for page in first..=last {
-            let keys: Cow<'_, [f32]> = self.pages[page].keys(self.head, head_dim);
-            dot_products(simd, self.queries, &keys, &mut weights);
-            let mut seen = PAGE..0;
-            for query in 0..T {
-                let visible = self.visible(query, page);
+        let first = visible.iter().map(|places| places.start).min().unwrap_or(0) / PAGE;
+        let end = visible.iter().map(|places| places.end).max().unwrap_or(0).div_ceil(PAGE);
+        for page in first..end {
+            let visible: [Range<usize>; T] = std::array::from_fn(|query| on_page(&visible[query], page));
+            let seen = visible.iter().filter(|places| !places.is_empty());
+            let start = seen.clone().map(|places| places.start).min().unwrap_or(0);
+            let read = start..seen.map(|places| places.end).max().unwrap_or(0);
+            dot_products(simd, queries, &pages.keys(page), read.clone(), &mut weights);
+            for (query, visible) in visible.iter().enumerate() {
                 if visible.is_empty() {
                     weights[query] = [0.0; PAGE];
                     continue;
                 }
-                seen = seen.start.min(visible.start)..seen.end.max(visible.end);
-                let out = &mut self.out[query * width..(query + 1) * width];
+                let out = &mut out[query * width..(query + 1) * width];
                 let state = (&mut largest[query], &mut sums[query]);
-                softmax_step(simd, &mut weights[query], &visible, self.soft_cap, state, out);
+                softmax_step(simd, &mut weights[query], visible, *soft_cap, state, out);
             }
-            let values: Cow<'_, [f32]> = self.pages[page].values(self.head, head_dim);
-            add_values(simd, &weights, &values, seen, self.out);
+            add_values(simd, &weights, &pages.values(page), read, out);
         }
-        for (out, sum) in self.out.chunks_exact_mut(width).zip(sums) {
+        for (out, sum) in out.chunks_exact_mut(width).zip(sums) {
             let inverse = simd.splat(1.0 / simd.sum(sum));
             for out in out.as_chunks_mut().0 {
                 *out = simd.to_array(simd.mul(simd.load(out), inverse));
@@ -216,11 +140,17 @@ impl<const T: usize> Kernel for Tile<'_, T> {
     }
 }
 
-/// `queries · keys` for a page.
+/// `queries · keys` for those of a page that are read, and their neighbours.
 #[inline(always)]
-fn dot_products<S: Simd, const T: usize>(simd: S, queries: &[[f32; T]], keys: &[f32], products: &mut [[f32; PAGE]; T]) {
+fn dot_products<S: Simd, const T: usize>(
+    simd: S,
+    queries: &[[f32; T]],
+    keys: &[f32],
+    read: Range<usize>,
+    products: &mut [[f32; PAGE]; T],
+) {
     let keys = keys.as_chunks::<PAGE>().0;
-    for part in 0..PAGE / (2 * LANES) {
+    for part in read.start / (2 * LANES)..read.end.div_ceil(2 * LANES) {
         let mut sums = [[simd.splat(0.0); 2]; T];
         for (query, keys) in queries.iter().zip(keys) {
             let keys = &keys.as_chunks::<LANES>().0[2 * part..];
@@ -249,15 +179,20 @@ fn softmax_step<S: Simd>(
     (largest, sum): (&mut f32, &mut S::V),
     out: &mut [f32],
 ) {
+    let (first, last) = (visible.start / LANES, visible.end.div_ceil(LANES));
+    weights[..first * LANES].fill(0.0);
+    weights[last * LANES..].fill(0.0);
+    let chunks = &mut weights.as_chunks_mut::<LANES>().0[first..last];
     if let Some(cap) = soft_cap {
-        for chunk in weights.as_chunks_mut().0 {
+        for chunk in &mut *chunks {
             let share = tanh(simd, simd.div(simd.load(chunk), simd.splat(cap)));
             *chunk = simd.to_array(simd.mul(share, simd.splat(cap)));
         }
     }
-    weights[..visible.start].fill(f32::NEG_INFINITY);
-    weights[visible.end..].fill(f32::NEG_INFINITY);
-    let chunks = weights.as_chunks_mut::<LANES>().0;
+    let scores = chunks.as_flattened_mut();
+    let read = scores.len();
+    scores[..visible.start - first * LANES].fill(f32::NEG_INFINITY);
+    scores[read - (last * LANES - visible.end)..].fill(f32::NEG_INFINITY);
     let mut highest = simd.splat(*largest);
     for chunk in &*chunks {
         highest = simd.max(highest, simd.load(chunk));
@@ -285,7 +220,7 @@ fn add_values<S: Simd, const T: usize>(
     simd: S,
     weights: &[[f32; PAGE]; T],
     values: &[f32],
-    seen: Range<usize>,
+    read: Range<usize>,
     out: &mut [f32],
 ) {
     let width = out.len() / T;
@@ -297,7 +232,7 @@ fn add_values<S: Simd, const T: usize>(
         for (query, sums) in sums.iter_mut().enumerate() {
             *sums = columns.map(|column| simd.load(vector(&out[query * width + column..])));
         }
-        for place in seen.start..seen.end.min(PAGE) {
+        for place in read.start..read.end.min(PAGE) {
             let row = &values[place * width..(place + 1) * width];
             let values = columns.map(|column| simd.load(vector(&row[column..])));
             for (weights, sums) in weights.iter().zip(&mut sums) {

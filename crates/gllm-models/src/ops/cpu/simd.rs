@@ -15,6 +15,8 @@ pub(super) const LANES: usize = 16;
 pub(super) trait Simd: Copy {
     /// Sixteen floats.
     type V: Copy;
+    /// Rows of two vectors whose sums fit into the registers, beside what is added.
+    const ROWS: usize;
 
     fn splat(self, x: f32) -> Self::V;
     fn load(self, x: &[f32; LANES]) -> Self::V;
@@ -103,6 +105,7 @@ pub(super) struct Scalar;
 
 impl Simd for Scalar {
     type V = [f32; LANES];
+    const ROWS: usize = 1;
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {
@@ -230,6 +233,7 @@ mod x86 {
 
     impl Simd for Avx2 {
         type V = [__m256; 2];
+        const ROWS: usize = 3;
 
         #[inline(always)]
         fn splat(self, x: f32) -> Self::V {
@@ -320,6 +324,7 @@ mod x86 {
 
     impl Simd for Avx512 {
         type V = __m512;
+        const ROWS: usize = 12;
 
         #[inline(always)]
         fn splat(self, x: f32) -> Self::V {
