@@ -12,6 +12,7 @@
 //! Pairs: the same, up to the [`CrossEncoder`]'s head → scores.
 //! Export: folder → metadata and tensors of any type → a GGUF file ([`export_gguf`]).
 
+mod backbone;
 mod chat_template;
 mod config;
 mod constraint;
@@ -19,6 +20,7 @@ mod cross_encoder;
 mod decoder;
 mod decoder_config;
 mod decoder_names;
+mod decoder_reranker;
 mod embedding_engine;
 mod encoder;
 mod export;
@@ -39,6 +41,7 @@ mod rerank_engine;
 mod rotary_config;
 mod sampling;
 mod sentence;
+mod sentence_config;
 mod sequences;
 mod sparse;
 mod text_sequence;
