@@ -42,7 +42,8 @@ def qwen(limit, texts=(), size=420):
 def qwen_with_end(limit):
     """As Qwen3-Embedding has it: a text ends with the token that also pads."""
     whole = qwen(limit)
-    end = template("$A:0 <|endoftext|>:0", "$A:0 <|endoftext|>:0 $B:1 <|endoftext|>:1", whole.backend_tokenizer, "<|endoftext|>")
+    end = "<|endoftext|>"
+    end = template(f"$A:0 {end}:0", f"$A:0 {end}:0 $B:1 {end}:1", whole.backend_tokenizer, end)
     byte_level = processors.ByteLevel(add_prefix_space=False, trim_offsets=False, use_regex=False)
     whole.backend_tokenizer.post_processor = processors.Sequence([byte_level, end])
     return whole

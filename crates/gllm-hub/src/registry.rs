@@ -116,15 +116,18 @@ mod tests {
     use crate::id::HubId;
 
     /// Those that the registry may name. `Architecture` takes any name, so a slip would go unnoticed.
-    const ARCHITECTURES: [&str; 10] = [
+    const ARCHITECTURES: [&str; 13] = [
         "bert",
         "distilbert",
         "electra",
+        "gemma2",
         "jina_bert",
+        "mistral",
         "modernbert",
         "mpnet",
         "new",
         "nomic_bert",
+        "qwen3",
         "roberta",
         "xlm-roberta",
     ];

@@ -8,9 +8,9 @@ use gllm_core::{Architecture, Embedding, EmbeddingResponse, InvalidConfig, Resul
 use gllm_quant::WeightFiles;
 
 use crate::backbone::Backbone;
+use crate::decoder::Decoder;
 use crate::device::to_host;
 use crate::inputs::{Inputs, check_batch_tokens, truncated};
-use crate::decoder::Decoder;
 use crate::load::decoder::{self, DecoderFamily};
 use crate::load::{self, Family, Task};
 use crate::modules::Modules;

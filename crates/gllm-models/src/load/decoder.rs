@@ -17,6 +17,9 @@ use crate::modules::Modules;
 /// The `model_type`s that are decoders, for error messages.
 pub(crate) const SUPPORTED: &str = "qwen2, qwen3, mistral, llama, gemma2, qwen3_moe, mixtral, codexembed2b";
 
+/// What GGUF calls them: Mistral, Mixtral and SmolLM are Llama there.
+pub(crate) const IN_GGUF: [&str; 5] = ["llama", "qwen2", "qwen3", "qwen3moe", "gemma2"];
+
 /// GGUF's numbers for a pooling.
 const NO_POOLING: u32 = 0;
 const RANK_POOLING: u32 = 4;
@@ -37,7 +40,7 @@ pub(crate) struct DecoderFamily {
 /// [`gllm_core::LoadError`] for a `config.json` that is malformed, or metadata that don't name a network.
 pub(crate) fn has(files: &WeightFiles) -> Result<bool> {
     match files.metadata() {
-        Some(metadata) => Ok(gguf::ARCHITECTURES.contains(&metadata.require_string(gguf::ARCHITECTURE)?)),
+        Some(metadata) => Ok(IN_GGUF.contains(&metadata.require_string(gguf::ARCHITECTURE)?)),
         None => {
             let kind: Option<Kind> = read_json(&files.folder().join("config.json"))?;
             let model_type = kind.and_then(|kind| kind.model_type).unwrap_or_default();

@@ -1,8 +1,8 @@
 """Mistral as an embedding model. Usage: python tests/golden/families/mistral/make.py
 
-`embedding` has the files and fields of e5-mistral-7b-instruct. `add_eos_token` in its `tokenizer_config.json` says that a
-text gets a token at its end. `tokenizer.json` doesn't have it; transformers 4 adds it, and so the model was trained, but
-version 5 doesn't read the field, so it is told here.
+`embedding` has the files and fields of e5-mistral-7b-instruct. `add_eos_token` in its `tokenizer_config.json` says that
+a text gets a token at its end. `tokenizer.json` doesn't have it; transformers 4 adds it, and so the model was trained,
+but version 5 doesn't read the field, so it is told here.
 """
 
 import sys

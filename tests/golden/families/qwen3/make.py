@@ -45,12 +45,21 @@ def question(query, document, instruction=INSTRUCTION):
     return f"<Instruct>: {instruction}\n<Query>: {query}\n<Document>: {document}"
 
 
-def message(role):
-    return f'{{{{ messages | selectattr("role", "eq", "{role}") | map(attribute="content") | first }}}}'
+def message(role, end=""):
+    find = f'messages | selectattr("role", "eq", "{role}") | map(attribute="content") | first{end}'
+    return f"{{%- set {role} = {find} -%}}\n"
 
 
 # A last line break isn't part of a template's text.
-TEMPLATE = START + question(message("query"), message("document"), message("system")) + END + "\n"
+TEMPLATE = (
+    message("system", f' | default("{INSTRUCTION}")')
+    + message("query")
+    + message("document")
+    + START
+    + question("{{ query }}", "{{ document }}", "{{ system }}")
+    + END
+    + "\n"
+)
 
 
 def config(tokenizer, **options):
@@ -75,7 +84,8 @@ def case_embedding(folder):
     model = tiny.randomize(Qwen3Model(config(tokenizer, tie_word_embeddings=True)), 701)
     save(folder, model, tokenizer)
     prompts = {"query": QUERY, "document": ""}
-    whole = SentenceTransformer(modules=[Transformer(str(folder)), Pooling(32, "lasttoken"), Normalize()], prompts=prompts)
+    modules = [Transformer(str(folder)), Pooling(32, "lasttoken"), Normalize()]
+    whole = SentenceTransformer(modules=modules, prompts=prompts)
     whole.save_pretrained(str(folder), create_model_card=False)
     save(folder, model, tokenizer)
     # The checkpoints have no head, but are said to have one.

@@ -9,7 +9,7 @@ use gllm_core::{LoadError, LoadProblem, Result};
 use gllm_quant::WeightFiles;
 use gllm_quant::gguf::Metadata;
 
-use super::DecoderFamily;
+use super::{DecoderFamily, IN_GGUF};
 use crate::config::{bad_field, unsupported};
 use crate::decoder_config::MAX_LAYERS;
 use crate::decoder_names;
@@ -22,8 +22,6 @@ pub(super) const ARCHITECTURE: &str = "general.architecture";
 const WORDS: &str = "token_embd.weight";
 /// The layer that scores a sequence.
 const CLASSIFIER: &str = "cls.output.weight";
-/// Mistral, Mixtral and SmolLM call themselves Llama.
-pub(super) const ARCHITECTURES: [&str; 5] = ["llama", "qwen2", "qwen3", "qwen3moe", "gemma2"];
 
 /// What a file says of a decoder.
 struct File<'a> {
@@ -34,8 +32,8 @@ struct File<'a> {
 
 pub(super) fn read(files: &WeightFiles, metadata: &Metadata) -> Result<DecoderFamily> {
     let file = File { files, metadata, architecture: metadata.require_string(ARCHITECTURE)? };
-    let Some(name) = ARCHITECTURES.into_iter().find(|name| *name == file.architecture) else {
-        let problem = unsupported(ARCHITECTURE, file.architecture, &ARCHITECTURES.join(", "));
+    let Some(name) = IN_GGUF.into_iter().find(|name| *name == file.architecture) else {
+        let problem = unsupported(ARCHITECTURE, file.architecture, &IN_GGUF.join(", "));
         return Err(file.error(problem).into());
     };
     let config = file.decoder()?;
