@@ -1,11 +1,11 @@
-//! Encoders in GGUF, as llama.cpp's converter writes them: the vectors, scores and tokens of the models that they come
+//! Encoders, and decoders that embed and rank, in GGUF, as llama.cpp's converter writes them: the vectors, scores and tokens of the models that they come
 //! from, and what is refused.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use gllm::{Error, LoadError, Truncation};
+use gllm::{Error, LoadError, ModelType, Truncation};
 use gllm_core::LoadProblem;
 use gllm_models::text::Tokenizer;
 use gllm_models::{EmbedOptions, EmbeddingEngine, RerankEngine, RerankOptions};
@@ -90,6 +90,7 @@ fn vectors_of_every_family_match() {
         ("nomic_bert", "embedding", true),
         ("jina_bert", "embedding", true),
         ("modernbert", "mean", true),
+        ("qwen3", "embedding", true),
     ] {
         let expected = golden().join("families").join(family).join(case).join("expected.npy");
         agrees(&format!("{family}-{case}.gguf"), &expected, has_padding);
@@ -97,21 +98,53 @@ fn vectors_of_every_family_match() {
 }
 
 #[test]
+fn a_decoder_is_for_what_its_pooling_says() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("model.gguf");
+    for (pooling, expected) in [
+        (None, ModelType::Generator),
+        (Some(0), ModelType::Generator),
+        (Some(1), ModelType::Embedding),
+        (Some(3), ModelType::Embedding),
+        (Some(4), ModelType::Rerank),
+    ] {
+        let mut file = Gguf::read(&model("qwen3-embedding.gguf"));
+        match pooling {
+            Some(pooling) => file.set("qwen3.pooling_type", Value::U32(pooling)),
+            None => file.remove("qwen3.pooling_type"),
+        }
+        file.write(&path);
+        assert_eq!(gllm_models::model_type(&path).expect("a model"), expected, "{pooling:?}");
+    }
+}
+
+#[test]
+fn malformed_decoders_are_refused() {
+    let embed = |path: &Path| EmbeddingEngine::load(path, &Device::flex()).map(drop);
+    let rerank = |path: &Path| RerankEngine::load(path, &Device::flex()).map(drop);
+    let causal: Edit = |file| file.set("qwen3.attention.causal", Value::Bool(false));
+    is_about(&refused(&model("qwen3-embedding.gguf"), embed, causal), "qwen3.attention.causal", "`false`");
+    let labels: Edit = |file| file.strings("qwen3.classifier.output_labels").reverse();
+    is_about(&refused(&model("qwen3-reranker.gguf"), rerank, labels), "output_labels", "no, yes");
+}
+
+#[test]
 fn scores_match() {
     let file = fs::read_to_string(golden().join("families/pairs.json")).expect("golden pairs");
     let mut file: serde_json::Value = serde_json::from_str(&file).expect("JSON");
     let pairs: Vec<(String, String)> = serde_json::from_value(file["pairs"].take()).expect("pairs");
-    for (family, case, has_padding) in [
-        ("roberta", "reranker", false),
-        ("distilbert", "reranker", true),
-        ("modernbert", "reranker-cls", true),
-        ("modernbert", "reranker-mean", true),
+    for (family, case, has_padding, limit) in [
+        ("roberta", "reranker", false, LIMIT),
+        ("distilbert", "reranker", true, LIMIT),
+        ("modernbert", "reranker-cls", true, LIMIT),
+        ("modernbert", "reranker-mean", true, LIMIT),
+        ("qwen3", "reranker", true, 260),
     ] {
         let path = model(&format!("{family}-{case}.gguf"));
-        assert_eq!(gllm_models::model_type(&path).expect("a model"), gllm::ModelType::Rerank);
+        assert_eq!(gllm_models::model_type(&path).expect("a model"), ModelType::Rerank);
         let engine = RerankEngine::load(&path, &Device::flex()).unwrap_or_else(|e| panic!("{e}"));
         for (name, raw_scores) in [("logits.npy", true), ("scores.npy", false)] {
-            let options = RerankOptions { raw_scores, max_length: Some(LIMIT), ..Default::default() };
+            let options = RerankOptions { raw_scores, max_length: Some(limit), ..Default::default() };
             let score = |(query, document): &(String, String)| {
                 vec![engine.rerank(query, &[document], &options).expect("a score").results[0].score]
             };
@@ -195,7 +228,7 @@ fn malformed_models_are_refused() {
     let load = |path: &Path| EmbeddingEngine::load(path, &Device::flex());
     let cases: [(Edit, &str, &str); 11] = [
         (|file| file.remove("general.architecture"), "general.architecture", "no such key"),
-        (|file| file.set("general.architecture", Value::String("llama".into())), "general.architecture", "`llama`"),
+        (|file| file.set("general.architecture", Value::String("rwkv".into())), "general.architecture", "`rwkv`"),
         (|file| file.remove("bert.embedding_length"), "bert.embedding_length", "no such key"),
         (|file| file.set("bert.block_count", Value::U32(0)), "bert.block_count", "found 0"),
         (|file| file.set("bert.block_count", Value::U32(u32::MAX)), "blk.2.", "missing"),

@@ -303,15 +303,18 @@ def write_sparse(folder):
     (folder / "sparse.json").write_text("[\n" + ",\n".join(lines) + "\n]\n")
 
 
-def run(make_file, cases):
-    """Writes each case's folder beside `make_file`; the start of its name says what kind of model it is."""
+def run(make_file, cases, **others):
+    """Writes each case's folder beside `make_file`; the start of its name says what kind of model it is.
+
+    `others` write what models of a kind answer in another way than here.
+    """
     torch.set_num_threads(1)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     FAMILIES.mkdir(exist_ok=True)
     (FAMILIES / "texts.json").write_text(json.dumps(TEXTS, indent=2) + "\n")
     (FAMILIES / "pairs.json").write_text(json.dumps({"pairs": PAIRS}, indent=2) + "\n")
-    writers = {"reranker": write_scores, "splade": write_sparse}
+    writers = {"reranker": write_scores, "splade": write_sparse, **others}
     for case in cases:
         folder = Path(make_file).parent / case.__name__.removeprefix("case_").replace("_", "-")
         shutil.rmtree(folder, ignore_errors=True)

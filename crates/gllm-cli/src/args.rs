@@ -238,6 +238,9 @@ pub(crate) struct RerankArgs {
     /// Read documents from the lines of a file, `-` is standard input
     #[arg(short, long, value_name = "FILE", conflicts_with = "documents")]
     pub(crate) input: Option<PathBuf>,
+    /// What makes a document a good one, for models that are told, such as Qwen3-Reranker
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) instruction: Option<String>,
     /// Answer with the best N documents only
     #[arg(long, value_name = "N")]
     pub(crate) top_n: Option<usize>,

@@ -65,6 +65,9 @@ fn score(client: &Client, args: &RerankArgs, chunk: Chunk, place: &Place) -> Res
     let first = chunk.first;
     let request = client.rerank(&args.query, chunk.texts).return_documents(true);
     let mut request = request.raw_scores(args.raw_scores).truncation(args.on_long.into());
+    if let Some(instruction) = &args.instruction {
+        request = request.instruction(instruction);
+    }
     if let Some(documents) = args.top_n {
         request = request.top_n(documents);
     }

@@ -107,7 +107,8 @@ impl ChatTemplate {
         self.render_json(messages.collect(), options)
     }
 
-    fn render_json(&self, messages: Json, options: &ChatOptions) -> Result<String> {
+    /// As [`ChatTemplate::render`], for messages of any form.
+    pub(crate) fn render_json(&self, messages: Json, options: &ChatOptions) -> Result<String> {
         if messages.as_array().is_none_or(Vec::is_empty) {
             return Err(failed("the conversation is empty"));
         }

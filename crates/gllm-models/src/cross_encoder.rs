@@ -41,6 +41,19 @@ fn labels(folder: &Path) -> Result<(PathBuf, usize)> {
     Ok((path, labels.id2label.map(|labels| labels.len()).or(labels.num_labels).unwrap_or(2)))
 }
 
+/// Refuses a classifier of several labels.
+pub(crate) fn require_one_label(files: &WeightFiles) -> Result<()> {
+    let (path, n_labels) = match files.metadata() {
+        Some(metadata) => (metadata.path().to_owned(), load::labels(files)),
+        None => labels(files.folder())?,
+    };
+    if n_labels != 1 {
+        let supported = "1: documents are ranked by one score, and a classifier of several labels has none";
+        return Err(LoadError::new(path, unsupported("num_labels", n_labels.to_string(), supported)).into());
+    }
+    Ok(())
+}
+
 impl CrossEncoder {
     /// Reads the encoder and its head.
     ///
@@ -48,14 +61,7 @@ impl CrossEncoder {
     /// [`LoadError`] for a classifier of several labels, or a tensor that is missing or has another shape than the
     /// configuration says.
     pub(crate) fn load(family: Family, files: &WeightFiles, device: &Device) -> Result<Self> {
-        let (path, n_labels) = match files.metadata() {
-            Some(metadata) => (metadata.path().to_owned(), load::labels(files)),
-            None => labels(files.folder())?,
-        };
-        if n_labels != 1 {
-            let supported = "1: documents are ranked by one score, and a classifier of several labels has none";
-            return Err(LoadError::new(path, unsupported("num_labels", n_labels.to_string(), supported)).into());
-        }
+        require_one_label(files)?;
         Weights::read(files, device, |weights| {
             let (names, config) = (&family.names.classifier, family.config.classifier);
             let norm = names.norm.map(|name| LayerNorm::load_for(&family.config, &weights.enter(name)));

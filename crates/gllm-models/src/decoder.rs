@@ -11,7 +11,7 @@ use crate::device::is_cpu;
 use crate::layers::{CausalAttention, EmbeddingTable, Experts, FeedForward, FeedForwardConfig, Linear, RmsNorm};
 use crate::ops::cached_attention::Span;
 use crate::ops::rotary::{Rotation, angles};
-use crate::{DecoderConfig, KvCache, Weights};
+use crate::{CacheType, DecoderConfig, KvCache, Weights};
 
 /// Token ids to hidden states.
 #[derive(Debug)]
@@ -91,6 +91,11 @@ impl Decoder {
         &self.device
     }
 
+    /// The cache of a sequence without tokens, which may grow to `limit` of them.
+    pub(crate) fn new_cache(&self, limit: usize) -> KvCache {
+        KvCache::new(&self.config, CacheType::default(), limit, &self.device)
+    }
+
     /// Hidden states of the new tokens, one sequence after the other.
     ///
     /// # Shapes
@@ -99,11 +104,27 @@ impl Decoder {
     /// # Errors
     /// [`InferenceError`] for a token out of range, or a context that is full: then no cache has changed.
     pub(crate) fn forward(&self, batch: &mut [Step<'_>]) -> Result<Tensor<2>> {
-        // On a thread of the pool, each of the many small tasks is handed on without waking that thread first.
-        if is_cpu(&self.device) { rayon::scope(|_| self.compute(batch)) } else { self.compute(batch) }
+        self.run(batch, true)
     }
 
-    fn compute(&self, batch: &mut [Step<'_>]) -> Result<Tensor<2>> {
+    /// As [`Decoder::forward`], of sequences that end with these tokens. Each block's keys and values are gone once the
+    /// block has read them, so that they take the memory of one block, not of all.
+    ///
+    /// # Errors
+    /// As [`Decoder::forward`].
+    pub(crate) fn forward_to_the_end(&self, batch: Vec<(&[u32], KvCache)>) -> Result<Tensor<2>> {
+        let (tokens, mut caches): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+        let steps = tokens.into_iter().zip(&mut caches).map(|(tokens, cache)| Step { tokens, cache });
+        self.run(&mut steps.collect::<Vec<_>>(), false)
+    }
+
+    fn run(&self, batch: &mut [Step<'_>], keeps: bool) -> Result<Tensor<2>> {
+        // On a thread of the pool, each of the many small tasks is handed on without waking that thread first.
+        if is_cpu(&self.device) { rayon::scope(|_| self.compute(batch, keeps)) } else { self.compute(batch, keeps) }
+    }
+
+    /// `keeps`: whether the caches are used again.
+    fn compute(&self, batch: &mut [Step<'_>], keeps: bool) -> Result<Tensor<2>> {
         let spans = self.spans(batch)?;
         for step in batch.iter_mut() {
             step.cache.reserve(step.tokens)?;
@@ -113,6 +134,11 @@ impl Decoder {
         for (layer, block) in self.blocks.iter().enumerate() {
             let caches = batch.iter_mut().map(|step| step.cache.layer(layer)).collect();
             let attended = block.attention.forward(block.attention_norm.forward(x.clone()), &rotation, &spans, caches);
+            if !keeps {
+                for step in batch.iter_mut() {
+                    step.cache.drop_layer(layer);
+                }
+            }
             x = normalised(block.attention_post_norm.as_ref(), attended) + x;
             let normal = block.feed_forward_norm.forward(x.clone());
             let mixed = match &block.feed_forward {

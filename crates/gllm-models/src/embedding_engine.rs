@@ -1,4 +1,4 @@
-//! From texts to vectors: tokenizer, batches, encoder, pooling and other heads, in one object.
+//! From texts to vectors: tokenizer, batches, encoder or decoder, pooling and other heads, in one object.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,13 +6,15 @@ use std::path::Path;
 use burn::tensor::Device;
 use gllm_core::{Architecture, Embedding, EmbeddingResponse, InvalidConfig, Result, Truncation, Usage};
 use gllm_quant::WeightFiles;
-use serde::Deserialize;
 
-use crate::config::read_json;
+use crate::backbone::Backbone;
+use crate::decoder::Decoder;
 use crate::device::to_host;
 use crate::inputs::{Inputs, check_batch_tokens, truncated};
+use crate::load::decoder::{self, DecoderFamily};
 use crate::load::{self, Family, Task};
 use crate::modules::Modules;
+use crate::sentence_config::SentenceConfig;
 use crate::text::{Tokenizer, Tokens, plan_batches};
 use crate::{Encoder, LexicalHead, MultiVectorHead, SentencePipeline, SparseHead, SpladeHead, Weights};
 
@@ -21,7 +23,7 @@ use crate::{Encoder, LexicalHead, MultiVectorHead, SentencePipeline, SparseHead,
 pub struct EmbeddingEngine {
     architecture: Architecture,
     inputs: Inputs,
-    encoder: Encoder,
+    backbone: Backbone,
     /// `None` for a model that has only sparse vectors.
     dense: Option<SentencePipeline>,
     sparse: Option<SparseHead>,
@@ -69,15 +71,6 @@ impl Default for EmbedOptions {
     }
 }
 
-/// `config_sentence_transformers.json`.
-#[derive(Default, Deserialize)]
-struct SentenceConfig {
-    #[serde(default)]
-    prompts: BTreeMap<String, String>,
-    #[serde(default)]
-    default_prompt_name: Option<String>,
-}
-
 impl EmbeddingEngine {
     /// Loads the model at `path`, a folder or a GGUF file, onto `device`.
     ///
@@ -85,6 +78,9 @@ impl EmbeddingEngine {
     /// [`gllm_core::LoadError`] that names the file and what is wrong with it.
     pub fn load(path: &Path, device: &Device) -> Result<Self> {
         let files = WeightFiles::open(path)?;
+        if decoder::has(&files)? {
+            return Self::load_decoder(&files, decoder::read(&files)?, device);
+        }
         let family = load::read(&files)?;
         let inputs = Inputs::load(&files, &family.config)?;
         if let Some(metadata) = files.metadata() {
@@ -93,7 +89,7 @@ impl EmbeddingEngine {
             return Ok(Self {
                 architecture: family.architecture,
                 inputs,
-                encoder: Weights::read(&files, device, read)?,
+                backbone: Backbone::Encoder(Weights::read(&files, device, read)?.into()),
                 dense: Some(dense),
                 sparse: None,
                 multi_vector: None,
@@ -115,7 +111,8 @@ impl EmbeddingEngine {
         let has_head = family.task == Task::MaskedLm && family.names.masked_lm.is_some();
         let splade = splade.filter(|pooling| pooling.is_some() || has_head);
         let is_splade_only = splade.flatten().is_some();
-        let dense = (!is_splade_only).then(|| SentencePipeline::load(modules.as_ref(), hidden, device)).transpose()?;
+        let dense = (!is_splade_only).then(|| SentencePipeline::load(modules.as_ref(), family.task, hidden, device));
+        let dense = dense.transpose()?;
 
         let (encoder, splade) = Weights::read(files, device, |weights| {
             let splade = splade.map(|pooling| SpladeHead::load(&family.config, family.names, weights, pooling));
@@ -128,15 +125,39 @@ impl EmbeddingEngine {
             .transpose()?;
         let multi_vector =
             file("colbert_linear.pt").map(|path| MultiVectorHead::load(&path, hidden, device)).transpose()?;
-        let sentence: SentenceConfig =
-            read_json(&folder.join("config_sentence_transformers.json"))?.unwrap_or_default();
+        let sentence = SentenceConfig::read(folder)?;
         Ok(Self {
             architecture: family.architecture,
             inputs,
-            encoder,
+            backbone: Backbone::Encoder(encoder.into()),
             dense,
             sparse: lexical.map(|head| SparseHead::Lexical(Box::new(head))).or(splade),
             multi_vector,
+            prompts: sentence.prompts,
+            default_prompt: sentence.default_prompt_name,
+        })
+    }
+
+    /// Loads a decoder, with what follows it.
+    fn load_decoder(files: &WeightFiles, family: DecoderFamily, device: &Device) -> Result<Self> {
+        let DecoderFamily { architecture, names, config, task } = family;
+        let (folder, hidden) = (files.folder(), config.hidden_size);
+        let (dense, sentence) = if let Some(metadata) = files.metadata() {
+            (SentencePipeline::from_gguf(metadata, hidden)?, SentenceConfig::default())
+        } else {
+            let modules = Modules::read(folder)?;
+            let dense = SentencePipeline::load(modules.as_ref(), task, hidden, device)?;
+            (dense, SentenceConfig::read(folder)?)
+        };
+        let inputs = Inputs::of_decoder(files, &config)?;
+        let decoder = Weights::read(files, device, |weights| Decoder::load(config, names, weights))?;
+        Ok(Self {
+            architecture,
+            inputs,
+            backbone: Backbone::Decoder(decoder.into()),
+            dense: Some(dense),
+            sparse: None,
+            multi_vector: None,
             prompts: sentence.prompts,
             default_prompt: sentence.default_prompt_name,
         })
@@ -260,7 +281,7 @@ impl EmbeddingEngine {
 
     /// The vectors of each sequence of the batch, in its order.
     fn forward(&self, batch: &[&Tokens], prompt_tokens: usize, options: &EmbedOptions) -> Result<Vec<Embedding>> {
-        let (hidden, sequences) = self.encoder.forward(batch);
+        let (hidden, sequences) = self.backbone.forward(batch)?;
         let mut embeddings = vec![Embedding::default(); batch.len()];
         if let Some(pipeline) = &self.dense {
             let values = to_host(pipeline.forward(&hidden, &sequences, prompt_tokens))?;

@@ -100,7 +100,7 @@ fn checkpoint(folder: &Path, files: &WeightFiles, of: FileType) -> Result<(Entri
         metadata::encoder(folder, arch, &config, &mut entries)?;
         match task {
             Task::Classification => metadata::labels(folder, arch, &mut entries)?,
-            Task::MaskedLm | Task::None => metadata::pooling(folder, arch, &mut entries)?,
+            Task::MaskedLm | Task::CausalLm | Task::None => metadata::pooling(folder, arch, &mut entries)?,
         }
         (config.vocab_size, tensors)
     };

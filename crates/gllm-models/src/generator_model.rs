@@ -31,7 +31,7 @@ impl GeneratorModel {
 
     /// Reads the model of this family from its files.
     pub(crate) fn read(files: &WeightFiles, family: DecoderFamily, device: &Device) -> Result<Self> {
-        let DecoderFamily { architecture, names, config } = family;
+        let DecoderFamily { architecture, names, config, .. } = family;
         let (decoder, head) = Weights::read(files, device, |weights| {
             let words = if config.tied_embeddings {
                 Decoder::root(names, weights).enter(names.words)

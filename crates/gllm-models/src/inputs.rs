@@ -1,12 +1,12 @@
-//! From texts to sequences that an encoder can take: its tokenizer, its limits, and the checks between the two.
+//! From texts to sequences that a network can take: its tokenizer, its limits, and the checks between the two.
 
 use gllm_core::{InferenceError, InvalidConfig, Result, Truncated, Truncation};
 use gllm_quant::WeightFiles;
 
-use crate::EncoderConfig;
 use crate::text::{Pairs, Tokenizer, Tokens};
+use crate::{DecoderConfig, EncoderConfig};
 
-/// A model's tokenizer with what its encoder can take.
+/// A model's tokenizer with what its network can take.
 #[derive(Debug)]
 pub(crate) struct Inputs {
     pub(crate) tokenizer: Tokenizer,
@@ -20,13 +20,19 @@ pub(crate) struct Inputs {
 impl Inputs {
     /// Reads the tokenizer that comes with `files`, for an encoder of this configuration.
     pub(crate) fn load(files: &WeightFiles, config: &EncoderConfig) -> Result<Self> {
+        let segments = config.token_types.filter(|types| types.from_tokenizer).map(|types| types.rows);
+        Self::new(files, config.max_length, config.vocab_size, segments)
+    }
+
+    /// Reads the tokenizer that comes with `files`, for a decoder of this configuration.
+    pub(crate) fn of_decoder(files: &WeightFiles, config: &DecoderConfig) -> Result<Self> {
+        Self::new(files, config.max_length, config.vocab_size, None)
+    }
+
+    fn new(files: &WeightFiles, max_length: usize, vocab_size: usize, segments: Option<usize>) -> Result<Self> {
         let tokenizer = Tokenizer::of(files)?;
-        Ok(Self {
-            max_length: tokenizer.max_length().map_or(config.max_length, |limit| limit.min(config.max_length)),
-            tokenizer,
-            vocab_size: config.vocab_size,
-            segments: config.token_types.filter(|types| types.from_tokenizer).map(|types| types.rows),
-        })
+        let max_length = tokenizer.max_length().map_or(max_length, |limit| limit.min(max_length));
+        Ok(Self { tokenizer, max_length, vocab_size, segments })
     }
 
     /// The limit in force: what was asked for, if the model reads that much and it leaves room beside `added` special
@@ -60,6 +66,17 @@ impl Inputs {
     ) -> Result<Pairs> {
         let pairs = self.tokenizer.encode_pairs(query, documents, limit, truncation)?;
         Ok(Pairs { tokens: self.checked(pairs.tokens)?, ..pairs })
+    }
+
+    /// Sequences of texts between `start` and `end`, each of at most `limit` tokens.
+    pub(crate) fn between<T: AsRef<str> + Sync>(
+        &self,
+        [start, end]: [&[u32]; 2],
+        texts: &[T],
+        limit: usize,
+        truncation: Truncation,
+    ) -> Result<Vec<Tokens>> {
+        self.checked(self.tokenizer.encode_between([start, end], texts, limit, truncation)?)
     }
 
     fn checked(&self, tokens: Vec<Tokens>) -> Result<Vec<Tokens>> {

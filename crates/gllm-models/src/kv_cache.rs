@@ -107,6 +107,15 @@ impl KvCache {
         Ok(())
     }
 
+    /// Gives back the memory of what block `index` keeps.
+    pub(crate) fn drop_layer(&mut self, index: usize) {
+        match &mut self.layers[index] {
+            #[cfg(feature = "cpu")]
+            LayerCache::Paged(layer) => layer.truncate(0),
+            LayerCache::Tensors(layer) => layer.clear(),
+        }
+    }
+
     /// What block `index` keeps.
     pub(crate) fn layer(&mut self, index: usize) -> &mut LayerCache {
         &mut self.layers[index]

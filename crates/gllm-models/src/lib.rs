@@ -14,6 +14,7 @@
 //! tokens → [`text::TextStream`], [`text::StopStrings`] → pieces of a text ([`GenerationEngine`]).
 //! Export: folder → metadata and tensors of any type → a GGUF file ([`export_gguf`]).
 
+mod backbone;
 mod chat_template;
 mod config;
 mod constraint;
@@ -21,6 +22,7 @@ mod cross_encoder;
 mod decoder;
 mod decoder_config;
 mod decoder_names;
+mod decoder_reranker;
 mod embedding_engine;
 mod encoder;
 mod export;
@@ -41,6 +43,7 @@ mod rerank_engine;
 mod rotary_config;
 mod sampling;
 mod sentence;
+mod sentence_config;
 mod sequences;
 mod sparse;
 mod text_sequence;

@@ -44,8 +44,37 @@ pub(crate) enum Task {
     Classification,
     /// A head that gives logits over the vocabulary.
     MaskedLm,
+    /// A head that gives logits of the next token.
+    CausalLm,
     /// Nothing that is read.
     None,
+}
+
+impl Kind {
+    /// The task that the checkpoint was saved for.
+    fn task(&self) -> Task {
+        Task::of_class(self.class())
+    }
+
+    /// The class of transformers that it was saved from.
+    fn class(&self) -> &str {
+        self.architectures.iter().flatten().next().map(String::as_str).unwrap_or_default()
+    }
+}
+
+impl Task {
+    /// By the class of transformers that `config.json` names.
+    fn of_class(class: &str) -> Self {
+        if class.ends_with("ForSequenceClassification") {
+            Self::Classification
+        } else if class.ends_with("ForMaskedLM") {
+            Self::MaskedLm
+        } else if class.ends_with("ForCausalLM") {
+            Self::CausalLm
+        } else {
+            Self::None
+        }
+    }
 }
 
 /// The fields of `config.json` that say which family and task a model is of.
@@ -75,8 +104,6 @@ fn read_folder(folder: &Path) -> Result<Family> {
     type Read = fn(&Path) -> Result<EncoderConfig>;
 
     let (path, kind): (_, Kind) = require_config(folder)?;
-    let classes = kind.architectures.unwrap_or_default();
-    let class = classes.first().map(String::as_str).unwrap_or_default();
     let (architecture, names, read): (_, _, Read) = match kind.model_type.as_deref() {
         // JinaBERT calls itself `bert`; one of its feed-forward types is BERT's own.
         Some("bert") if kind.position_embedding_type.as_deref() == Some("alibi") => {
@@ -97,21 +124,14 @@ fn read_folder(folder: &Path) -> Result<Family> {
         // Snowflake publishes the same network under the other name.
         Some("new" | "gte") => ("new", &names::GTE, gte::read),
         other => {
-            let found = other.or(Some(class)).filter(|name| !name.is_empty());
+            let found = other.or(Some(kind.class())).filter(|name| !name.is_empty());
             let encoders = "bert, roberta, xlm-roberta, distilbert, mpnet, electra, modernbert, nomic_bert, new (GTE)";
             let supported = format!("{encoders}, {}", decoder::SUPPORTED);
             let found = found.unwrap_or("(no model_type in config.json)");
             return Err(LoadError::new(path, unsupported("architecture", found, &supported)).into());
         }
     };
-    let task = if class.ends_with("ForSequenceClassification") {
-        Task::Classification
-    } else if class.ends_with("ForMaskedLM") {
-        Task::MaskedLm
-    } else {
-        Task::None
-    };
-    Ok(Family { architecture: architecture.into(), names, config: read(folder)?, task })
+    Ok(Family { architecture: architecture.into(), names, config: read(folder)?, task: kind.task() })
 }
 
 /// The non-linearity where a `config.json` names none.
@@ -119,17 +139,22 @@ fn gelu() -> String {
     "gelu".into()
 }
 
-/// What the model at `path`, a folder or a GGUF file, is for, as its `config.json` or metadata say.
+/// What the model at `path`, a folder or a GGUF file, is for, as its files say.
+///
+/// An encoder is a reranker if its `config.json` names a classifier, else it embeds. Of a decoder, the same `config.json`
+/// stands for all three uses, so other files tell: one that names a classifier ranks; one with a `modules.json` ranks, if
+/// that has a `LogitScore`, and embeds otherwise; one whose `README.md` has a heading that begins with Qwen3-Reranker
+/// ranks, as llama.cpp's converter takes it; any other writes text. GGUF files name a pooling if they embed or rank.
 ///
 /// # Errors
 /// [`LoadError`] if there are no weights or no `config.json`, or it names a network that isn't supported.
 pub fn model_type(path: &Path) -> Result<ModelType> {
     let files = WeightFiles::open(path)?;
     if decoder::has(&files)? {
-        return Ok(if decoder::is_embedder(&files)? { ModelType::Embedding } else { ModelType::Generator });
+        return decoder::model_type(&files);
     }
     Ok(match read(&files)?.task {
         Task::Classification => ModelType::Rerank,
-        Task::MaskedLm | Task::None => ModelType::Embedding,
+        Task::MaskedLm | Task::CausalLm | Task::None => ModelType::Embedding,
     })
 }

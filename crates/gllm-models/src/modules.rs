@@ -68,10 +68,19 @@ impl Modules {
         Ok(Some(Self { path, after_encoder }))
     }
 
+    /// The folder of what scores a ranking, of a model that has nothing else.
+    pub(crate) fn logit_score(&self) -> Option<&Path> {
+        self.only("LogitScore")
+    }
+
     /// The folder of the pooling of a SPLADE model, which has nothing else.
     pub(crate) fn splade(&self) -> Option<&Path> {
+        self.only("SpladePooling")
+    }
+
+    fn only(&self, name: &str) -> Option<&Path> {
         match self.after_encoder.as_slice() {
-            [only] if only.name() == "SpladePooling" => Some(&only.folder),
+            [only] if only.name() == name => Some(&only.folder),
             _ => None,
         }
     }

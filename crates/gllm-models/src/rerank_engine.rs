@@ -9,10 +9,12 @@ use gllm_core::{
 use gllm_quant::WeightFiles;
 use serde::Deserialize;
 
-use crate::config::{read_json, require_config, unsupported};
+use crate::config::{require_config, unsupported};
+use crate::decoder_reranker::DecoderReranker;
 use crate::device::to_host;
 use crate::inputs::{Inputs, check_batch_tokens, truncated};
-use crate::load::{self, Task};
+use crate::load::{self, Task, decoder};
+use crate::sentence_config::{self, SentenceConfig};
 use crate::text::{Pairs, Tokenizer, Tokens, plan_batches};
 use crate::{CrossEncoder, EmbedOptions};
 
@@ -21,8 +23,15 @@ use crate::{CrossEncoder, EmbedOptions};
 pub struct RerankEngine {
     architecture: Architecture,
     inputs: Inputs,
-    model: CrossEncoder,
+    model: Model,
     score: Score,
+}
+
+/// What gives a pair its logit.
+#[derive(Debug)]
+enum Model {
+    Encoder(Box<CrossEncoder>),
+    Decoder(Box<DecoderReranker>),
 }
 
 /// What becomes of a logit.
@@ -48,6 +57,8 @@ pub struct RerankOptions {
     pub top_n: Option<usize>,
     /// Return the documents' text too.
     pub return_documents: bool,
+    /// What makes a document a good one, for models that are told; by default, what the model itself says.
+    pub instruction: Option<String>,
     /// Return the model's logits, whatever the model says should become of them.
     pub raw_scores: bool,
     /// Longest pair in tokens, special tokens included; at most, and by default, the model's limit.
@@ -63,6 +74,7 @@ impl Default for RerankOptions {
         Self {
             top_n: None,
             return_documents: false,
+            instruction: None,
             raw_scores: false,
             max_length: None,
             truncation: Truncation::default(),
@@ -75,16 +87,9 @@ impl Default for RerankOptions {
 #[derive(Deserialize)]
 struct ModelFile {
     #[serde(default)]
-    sentence_transformers: Option<SentenceFile>,
+    sentence_transformers: Option<SentenceConfig>,
     #[serde(default)]
     sbert_ce_default_activation_function: Option<String>,
-}
-
-/// `config_sentence_transformers.json`, and before version 6 a section of `config.json`.
-#[derive(Default, Deserialize)]
-struct SentenceFile {
-    #[serde(default)]
-    activation_fn: Option<String>,
 }
 
 impl RerankEngine {
@@ -94,6 +99,9 @@ impl RerankEngine {
     /// [`LoadError`] that names the file and what is wrong with it.
     pub fn load(path: &Path, device: &Device) -> Result<Self> {
         let files = WeightFiles::open(path)?;
+        if decoder::has(&files)? {
+            return Self::load_decoder(&files, device);
+        }
         let family = load::read(&files)?;
         if family.task != Task::Classification {
             let problem = unsupported("task", family.architecture.as_str(), "a checkpoint …ForSequenceClassification");
@@ -105,7 +113,20 @@ impl RerankEngine {
             score: if files.metadata().is_some() { Score::Sigmoid } else { Score::load(files.folder())? },
             inputs: Inputs::load(&files, &family.config)?,
             architecture: family.architecture.clone(),
-            model: CrossEncoder::load(family, &files, device)?,
+            model: Model::Encoder(CrossEncoder::load(family, &files, device)?.into()),
+        })
+    }
+
+    fn load_decoder(files: &WeightFiles, device: &Device) -> Result<Self> {
+        let family = decoder::read(files)?;
+        let inputs = Inputs::of_decoder(files, &family.config)?;
+        let is_classifier = files.metadata().is_none() && family.task == Task::Classification;
+        Ok(Self {
+            // Of two words, the probability of one is meant, whatever sentence-transformers returns.
+            score: if is_classifier { Score::load(files.folder())? } else { Score::Sigmoid },
+            architecture: family.architecture.clone(),
+            model: Model::Decoder(DecoderReranker::load(files, family, &inputs, device)?.into()),
+            inputs,
         })
     }
 
@@ -148,9 +169,20 @@ impl RerankEngine {
             return Err(InvalidConfig::new("top_n", "at least 1", "0").into());
         }
         check_batch_tokens(options.batch_tokens)?;
+        let added = match &self.model {
+            Model::Encoder(_) => self.inputs.tokenizer.added_to_pair(),
+            Model::Decoder(model) => model.added_tokens(),
+        };
         // A pair makes no sense without a token of each text.
-        let limit = self.inputs.limit(options.max_length, self.inputs.tokenizer.added_to_pair() + 1)?;
-        let Pairs { tokens, query_truncated } = self.inputs.pairs(query, documents, limit, options.truncation)?;
+        let limit = self.inputs.limit(options.max_length, added + 1)?;
+        let Pairs { tokens, query_truncated } = match (&self.model, &options.instruction) {
+            (Model::Encoder(_), None) => self.inputs.pairs(query, documents, limit, options.truncation)?,
+            (Model::Encoder(_), Some(instruction)) => {
+                let found = format!("`{instruction}`");
+                return Err(InvalidConfig::new("instruction", "none: this model isn't told", found).into());
+            }
+            (Model::Decoder(model), _) => model.pairs(&self.inputs, query, documents, limit, options)?,
+        };
 
         let scores = self.scores(&tokens, options)?;
         let mut results: Vec<RerankResult> = (scores.into_iter().enumerate())
@@ -176,31 +208,44 @@ impl RerankEngine {
 
     /// `[pairs]`
     fn scores(&self, pairs: &[Tokens], options: &RerankOptions) -> Result<Vec<f32>> {
-        let lengths: Vec<usize> = pairs.iter().map(|tokens| tokens.ids.len()).collect();
-        let mut scores = vec![0.0; pairs.len()];
-        for places in plan_batches(&lengths, options.batch_tokens) {
-            let batch: Vec<&Tokens> = places.iter().map(|&place| &pairs[place]).collect();
-            let logits = to_host(self.model.forward(&batch))?;
-            for (place, logit) in places.into_iter().zip(logits) {
-                if logit.is_nan() {
-                    let reason = format!("the score of document {place} is not a number");
-                    return Err(InferenceError::Device { reason }.into());
-                }
-                scores[place] = if options.raw_scores { logit } else { self.score.of(logit) };
+        let mut scores = match &self.model {
+            Model::Encoder(model) => encoder_logits(model, pairs, options.batch_tokens)?,
+            Model::Decoder(model) => model.logits(pairs, options.batch_tokens)?,
+        };
+        if let Some(place) = scores.iter().position(|logit| logit.is_nan()) {
+            let reason = format!("the score of document {place} is not a number");
+            return Err(InferenceError::Device { reason }.into());
+        }
+        if !options.raw_scores {
+            for score in &mut scores {
+                *score = self.score.of(*score);
             }
         }
         Ok(scores)
     }
 }
 
+/// `[pairs]`
+fn encoder_logits(model: &CrossEncoder, pairs: &[Tokens], batch_tokens: usize) -> Result<Vec<f32>> {
+    let lengths: Vec<usize> = pairs.iter().map(|tokens| tokens.ids.len()).collect();
+    let mut logits = vec![0.0; pairs.len()];
+    for places in plan_batches(&lengths, batch_tokens) {
+        let batch: Vec<&Tokens> = places.iter().map(|&place| &pairs[place]).collect();
+        let found = to_host(model.forward(&batch))?;
+        for (place, logit) in places.into_iter().zip(found) {
+            logits[place] = logit;
+        }
+    }
+    Ok(logits)
+}
+
 impl Score {
     /// As the model in `folder` says; `CrossEncoder` of sentence-transformers takes the sigmoid where it says nothing.
     fn load(folder: &Path) -> Result<Self> {
-        let own = folder.join("config_sentence_transformers.json");
-        let sentence: SentenceFile = read_json(&own)?.unwrap_or_default();
+        let sentence = SentenceConfig::read(folder)?;
         let (path, file): (_, ModelFile) = require_config(folder)?;
         let (path, name) = if let Some(name) = sentence.activation_fn {
-            (own, Some(name))
+            (folder.join(sentence_config::FILE), Some(name))
         } else {
             let section = file.sentence_transformers.and_then(|section| section.activation_fn);
             (path, section.or(file.sbert_ce_default_activation_function))

@@ -1,8 +1,8 @@
 //! From hidden states to sentence embeddings, as the model's own `modules.json` says.
 //!
 //! Source: the modules `Pooling`, `Dense` and `Normalize` of sentence-transformers, in the layouts that
-//! its versions 2 to 6 write. A model without `modules.json` is pooled by the mean and not normalised,
-//! as there. GGUF files say how to pool, and nothing of what follows: their vectors are normalised, as by llama.cpp.
+//! its versions 2 to 6 write. A model without `modules.json` is pooled by the mean, or the last token if it was saved
+//! to write text, and not normalised, as there. GGUF files say how to pool, and nothing of what follows: their vectors are normalised, as by llama.cpp.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::config::{bad_field, require_config, unsupported};
 use crate::layers::Linear;
-use crate::load;
+use crate::load::{self, Task};
 use crate::modules::Modules;
 use crate::{Activation, Sequences, Weights, ops};
 
@@ -156,15 +156,16 @@ impl Pooling {
 }
 
 impl SentencePipeline {
-    /// Reads the modules of a model with hidden states of width `hidden`.
+    /// Reads the modules of a model with hidden states of width `hidden`, saved for `task`.
     ///
     /// # Errors
     /// [`LoadError`] that names the file and the module or field that is malformed or not supported.
-    pub(crate) fn load(modules: Option<&Modules>, hidden: usize, device: &Device) -> Result<Self> {
+    pub(crate) fn load(modules: Option<&Modules>, task: Task, hidden: usize, device: &Device) -> Result<Self> {
+        let pooling = if task == Task::CausalLm { PoolingMode::LastToken } else { PoolingMode::Mean };
         let mut pipeline =
-            Self { pooling: vec![PoolingMode::Mean], include_prompt: true, modules: Vec::new(), dimensions: hidden };
+            Self { pooling: vec![pooling], include_prompt: true, modules: Vec::new(), dimensions: hidden };
         let Some(modules) = modules else {
-            tracing::debug!("no modules.json: mean pooling, no normalisation");
+            tracing::debug!(?pooling, "no modules.json: no normalisation");
             return Ok(pipeline);
         };
         for (place, module) in modules.after_encoder.iter().enumerate() {

@@ -38,7 +38,20 @@ pub(crate) fn find(model: &str, config: ClientConfig, progress: &mut dyn Progres
     // Before a download: a device that isn't there is an error at once.
     let device = device::open(config.device)?;
     let path = loadable(Store::new(hub).fetch(&id, progress)?)?;
-    Ok(Found { model_type: gllm_models::model_type(&path)?, name: model.to_owned(), id, path, device })
+    // A decoder's files don't always say what it is for.
+    let model_type = match known(&id) {
+        Some(info) => info.model_type,
+        None => gllm_models::model_type(&path)?,
+    };
+    Ok(Found { model_type, name: model.to_owned(), id, path, device })
+}
+
+/// What the registry says of a model.
+fn known(id: &ModelId) -> Option<&'static ModelInfo> {
+    match id {
+        ModelId::Hub(id) => ModelRegistry::builtin().entry(id).map(|entry| &entry.info),
+        ModelId::Local(_) => None,
+    }
 }
 
 impl Found {
@@ -62,12 +75,8 @@ impl Found {
     }
 
     fn info(&self, architecture: gllm_core::Architecture, dimensions: Option<usize>, max_length: usize) -> ModelInfo {
-        let known = match &self.id {
-            ModelId::Hub(id) => ModelRegistry::builtin().entry(id),
-            ModelId::Local(_) => None,
-        };
-        let (alias, repo_id) = match known {
-            Some(entry) => (entry.info.alias.clone(), entry.info.repo_id.clone()),
+        let (alias, repo_id) = match known(&self.id) {
+            Some(known) => (known.alias.clone(), known.repo_id.clone()),
             None => (self.name.clone(), self.id.to_string()),
         };
         let (model_type, max_length) = (self.model_type, Some(max_length));

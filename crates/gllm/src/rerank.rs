@@ -51,6 +51,13 @@ macro_rules! rerank_options {
                 self
             }
 
+            /// What makes a document a good one, such as "Given a question about code, find the function that answers it".
+            /// Only models that are told, such as Qwen3-Reranker, take one; without it, they have their own.
+            pub fn instruction(mut self, instruction: impl Into<String>) -> Self {
+                self.options.instruction = Some(instruction.into());
+                self
+            }
+
             /// Return the model's logits instead of what the model says should become of them, most often their sigmoid.
             pub fn raw_scores(mut self, yes: bool) -> Self {
                 self.options.raw_scores = yes;

@@ -81,6 +81,8 @@ def write_families():
         "modernbert/mean": "modern-bert",
         "modernbert/reranker-cls": "modern-bert",
         "modernbert/reranker-mean": "modern-bert",
+        "qwen3/embedding": "qwen2",
+        "qwen3/reranker": "qwen2",
     }.items():
         with tempfile.TemporaryDirectory() as folder:
             model = Path(folder) / "model"
@@ -94,6 +96,9 @@ def prepare(case, model):
     if case.startswith("jina_bert"):
         # The published models' own; transformers 5 writes no `tokenizer_class` for a tokenizer of this class.
         tiny.edit_json(model / "tokenizer_config.json", tokenizer_class="BertTokenizer")
+    if case == "qwen3/reranker":
+        # What tells it from a model that writes text.
+        (model / "README.md").write_text("# Qwen3-Reranker-0.6B\n")
 
 
 def main():

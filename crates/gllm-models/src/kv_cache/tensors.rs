@@ -25,6 +25,13 @@ impl TensorLayer {
         Self { keys: empty.clone(), values: empty, len: 0 }
     }
 
+    /// Gives back the memory.
+    pub(crate) fn clear(&mut self) {
+        let width = self.keys.dims()[1];
+        let empty = Tensor::<2>::zeros([0, width], &self.keys.device()).cast(self.keys.dtype());
+        *self = Self { keys: empty.clone(), values: empty, len: 0 };
+    }
+
     /// Appends the keys and values of tokens, and returns those of all.
     ///
     /// # Shapes

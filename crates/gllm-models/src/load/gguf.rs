@@ -11,7 +11,7 @@ use gllm_core::{LoadError, LoadProblem, Result};
 use gllm_quant::WeightFiles;
 use gllm_quant::gguf::Metadata;
 
-use super::{Family, Task};
+use super::{Family, Task, decoder};
 use crate::config::{
     AttentionPositions, Biases, ClassifierConfig, LearnedPositions, LocalAttention, NormOrder, TokenTypes, activation,
     bad_field, unsupported,
@@ -45,8 +45,9 @@ pub(super) fn read(files: &WeightFiles, metadata: &Metadata) -> Result<Family> {
         }
         "modern-bert" => ("modernbert", &names::GGUF_MODERNBERT, file.modernbert()?),
         other => {
-            let supported = "bert (RoBERTa and XLM-RoBERTa among them), nomic-bert, jina-bert-v2, modern-bert";
-            return Err(file.error(unsupported(ARCHITECTURE, other, supported)).into());
+            let encoders = "bert (RoBERTa and XLM-RoBERTa among them), nomic-bert, jina-bert-v2, modern-bert";
+            let supported = format!("{encoders}, {}", decoder::IN_GGUF.join(", "));
+            return Err(file.error(unsupported(ARCHITECTURE, other, &supported)).into());
         }
     };
     config.check().map_err(|problem| file.error(problem))?;

@@ -8,6 +8,7 @@ use gllm_quant::WeightFiles;
 use gllm_quant::gguf::{GgufFile, Metadata};
 use rayon::prelude::*;
 use serde::Deserialize;
+use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{Encoding, PostProcessor, TruncationDirection};
 
 use super::gguf_tokenizer;
@@ -55,6 +56,9 @@ struct TokenizerConfig {
     /// A float, because "no limit" is written as an integer of 31 digits.
     model_max_length: Option<f64>,
     truncation_side: Option<String>,
+    tokenizer_class: Option<String>,
+    add_bos_token: Option<bool>,
+    add_eos_token: Option<bool>,
     #[serde(flatten)]
     special: SpecialTokens,
 }
@@ -63,6 +67,7 @@ struct TokenizerConfig {
 #[derive(Debug, Default, Deserialize)]
 #[expect(clippy::struct_field_names, reason = "the published names")]
 struct SpecialTokens {
+    bos_token: Option<SpecialToken>,
     cls_token: Option<SpecialToken>,
     eos_token: Option<SpecialToken>,
     pad_token: Option<SpecialToken>,
@@ -150,7 +155,13 @@ impl Tokenizer {
         inner.with_truncation(None).map_err(|e| corrupt(e.to_string()))?.with_padding(None);
         #[expect(clippy::cast_sign_loss, reason = "within 1 to 1e12")]
         let tokenizer_limit = config.model_max_length.filter(|max| (1.0..1e12).contains(max)).map(|max| max as usize);
+        let adds_end = config.adds_end();
+        let add_start = config.add_bos_token.unwrap_or(true);
         let special = config.special.or(map);
+        if adds_end {
+            let template = special.template(&inner, add_start).map_err(|e| corrupt(e.to_string()))?;
+            inner.with_post_processor(Some(template));
+        }
         Ok(Self {
             end: special.eos_token.as_ref().and_then(|token| inner.token_to_id(token.content())),
             without_text: special.ids(&inner),
@@ -208,6 +219,34 @@ impl Tokenizer {
             .and_then(|bare| if add_special { self.inner.post_process(bare, None, true) } else { Ok(bare) });
         let failed = |e: tokenizers::Error| InferenceError::Tokenize { index: 0, reason: e.to_string() };
         Ok(encoding.map_err(failed)?.get_ids().to_vec())
+    }
+
+    /// Tokens of `texts`, each between `start` and `end` instead of the special tokens that are added to every text, and
+    /// with them cut to `max_length` or refused, as `truncation` says. A text loses its end.
+    ///
+    /// # Errors
+    /// [`InferenceError`] that names the text.
+    pub fn encode_between<T: AsRef<str> + Sync>(
+        &self,
+        [start, end]: [&[u32]; 2],
+        texts: &[T],
+        max_length: usize,
+        truncation: Truncation,
+    ) -> Result<Vec<Tokens>> {
+        let around = start.len() + end.len();
+        let encode = |(index, text): (usize, &T)| {
+            let failed = |e: tokenizers::Error| InferenceError::Tokenize { index, reason: e.to_string() };
+            let text = self.encode_bare(text.as_ref()).map_err(failed)?;
+            let total = text.len() + around;
+            if truncation == Truncation::Error && total > max_length {
+                return Err(InferenceError::TooLong { index, tokens: total, limit: max_length });
+            }
+            let kept = text.len().min(max_length.saturating_sub(around));
+            let ids = [start, &text.get_ids()[..kept], end].concat();
+            Ok(Tokens { type_ids: vec![0; ids.len()], ids, total })
+        };
+        let encoded: Vec<_> = texts.par_iter().enumerate().map(encode).collect();
+        Ok(encoded.into_iter().collect::<std::result::Result<_, _>>()?)
     }
 
     /// Special tokens that are added to every pair.
@@ -339,9 +378,37 @@ impl Tokenizer {
     }
 }
 
+impl TokenizerConfig {
+    /// Whether texts get a token at their end that `tokenizer.json` doesn't know of.
+    ///
+    /// The fast tokenizers of Llama and Gemma in transformers 4, which Mistral's models have too, put their own template in
+    /// the place of that file's; embedding models that pool the last token were trained so. Version 5 ignores the field.
+    fn adds_end(&self) -> bool {
+        let is_of = |name: &str| self.tokenizer_class.as_deref().is_some_and(|class| class.starts_with(name));
+        self.add_eos_token == Some(true) && (is_of("Llama") || is_of("Gemma"))
+    }
+}
+
 impl SpecialTokens {
+    /// What goes around a text: the token that begins it, if `add_start`, and the one that ends it.
+    fn template(&self, tokenizer: &tokenizers::Tokenizer, add_start: bool) -> tokenizers::Result<TemplateProcessing> {
+        let id = |token: Option<&SpecialToken>| token.and_then(|token| tokenizer.token_to_id(token.content()));
+        let (start, end) = (id(self.bos_token.as_ref()).filter(|_| add_start), id(self.eos_token.as_ref()));
+        let special = |name: &str, ids: Option<u32>| {
+            let ids: Vec<u32> = ids.into_iter().collect();
+            let tokens = ids.iter().filter_map(|id| tokenizer.id_to_token(*id)).collect();
+            tokenizers::processors::template::SpecialToken::new(name.into(), ids, tokens)
+        };
+        TemplateProcessing::builder()
+            .try_single("start:0 $A:0 end:0")?
+            .try_pair("start:0 $A:0 end:0 start:1 $B:1 end:1")?
+            .special_tokens(vec![special("start", start)?, special("end", end)?])
+            .build()
+            .map_err(Into::into)
+    }
+
     fn ids(&self, tokenizer: &tokenizers::Tokenizer) -> BTreeSet<u32> {
-        let Self { cls_token, eos_token, pad_token, unk_token } = self;
+        let Self { bos_token: _, cls_token, eos_token, pad_token, unk_token } = self;
         let tokens = [cls_token, eos_token, pad_token, unk_token].into_iter().flatten();
         tokens.filter_map(|token| tokenizer.token_to_id(token.content())).collect()
     }
@@ -349,6 +416,7 @@ impl SpecialTokens {
     /// These, and from `other` those that are missing here.
     fn or(self, other: Self) -> Self {
         Self {
+            bos_token: self.bos_token.or(other.bos_token),
             cls_token: self.cls_token.or(other.cls_token),
             eos_token: self.eos_token.or(other.eos_token),
             pad_token: self.pad_token.or(other.pad_token),

@@ -11,6 +11,7 @@ use super::{DecoderFamily, SUPPORTED};
 use crate::config::{activation, bad_field, require_config, unsupported};
 use crate::decoder_config::MAX_LAYERS;
 use crate::decoder_names::{self as names, DecoderNames};
+use crate::load::Task;
 use crate::{DecoderBiases, DecoderConfig, ExpertsConfig, RotaryConfig, RotaryPairs, RotaryScaling, SlidingWindow};
 
 type Outcome<T> = std::result::Result<T, LoadProblem>;
@@ -18,6 +19,10 @@ type Outcome<T> = std::result::Result<T, LoadProblem>;
 #[derive(Deserialize)]
 struct File {
     model_type: Option<String>,
+    #[serde(default)]
+    architectures: Option<Vec<String>>,
+    is_causal: Option<bool>,
+    use_bidirectional_attention: Option<bool>,
     vocab_size: usize,
     hidden_size: usize,
     num_hidden_layers: usize,
@@ -95,7 +100,8 @@ impl File {
             Some("qwen3") => ("qwen3", &names::LLAMA),
             Some("mistral") => ("mistral", &names::LLAMA),
             Some("llama") => ("llama", &names::LLAMA),
-            Some("gemma2") => ("gemma2", &names::GEMMA2),
+            // The second is Gemma-2 under the name that SFR-Embedding-Code-2B_R has for it.
+            Some("gemma2" | "codexembed2b") => ("gemma2", &names::GEMMA2),
             Some("qwen3_moe") => ("qwen3_moe", &names::LLAMA),
             Some("mixtral") => ("mixtral", &names::MIXTRAL),
             other => {
@@ -105,6 +111,14 @@ impl File {
         if self.num_hidden_layers > MAX_LAYERS {
             return Err(bad_field("num_hidden_layers", format!("at most {MAX_LAYERS}"), self.num_hidden_layers));
         }
+        if self.is_causal == Some(false) {
+            return Err(unsupported("is_causal", "false", "true: tokens that see those before them only"));
+        }
+        if self.use_bidirectional_attention == Some(true) {
+            return Err(unsupported("use_bidirectional_attention", "true", "false"));
+        }
+        let class = self.architectures.iter().flatten().next().map(String::as_str);
+        let task = Task::of_class(class.unwrap_or_default());
         let is_gemma = architecture == "gemma2";
         // 0 is refused by the check below.
         let heads = self.num_attention_heads.max(1);
@@ -143,7 +157,7 @@ impl File {
             tied_embeddings: self.tie_word_embeddings.unwrap_or(is_gemma),
             experts: self.experts(architecture)?,
         };
-        Ok(DecoderFamily { architecture: architecture.into(), names, config })
+        Ok(DecoderFamily { architecture: architecture.into(), names, config, task })
     }
 
     fn rotary(&self, default_theta: f64) -> Outcome<RotaryConfig> {

@@ -9,18 +9,19 @@ use gllm_core::{LoadError, LoadProblem, Result};
 use gllm_quant::WeightFiles;
 use gllm_quant::gguf::Metadata;
 
-use super::DecoderFamily;
+use super::{DecoderFamily, IN_GGUF};
 use crate::config::{bad_field, unsupported};
 use crate::decoder_config::MAX_LAYERS;
 use crate::decoder_names;
+use crate::load::Task;
 use crate::{
     Activation, DecoderBiases, DecoderConfig, ExpertsConfig, RotaryConfig, RotaryPairs, RotaryScaling, SlidingWindow,
 };
 
 pub(super) const ARCHITECTURE: &str = "general.architecture";
 const WORDS: &str = "token_embd.weight";
-/// Mistral, Mixtral and SmolLM call themselves Llama.
-pub(super) const ARCHITECTURES: [&str; 5] = ["llama", "qwen2", "qwen3", "qwen3moe", "gemma2"];
+/// The layer that scores a sequence.
+const CLASSIFIER: &str = "cls.output.weight";
 
 /// What a file says of a decoder.
 struct File<'a> {
@@ -31,8 +32,8 @@ struct File<'a> {
 
 pub(super) fn read(files: &WeightFiles, metadata: &Metadata) -> Result<DecoderFamily> {
     let file = File { files, metadata, architecture: metadata.require_string(ARCHITECTURE)? };
-    let Some(name) = ARCHITECTURES.into_iter().find(|name| *name == file.architecture) else {
-        let problem = unsupported(ARCHITECTURE, file.architecture, &ARCHITECTURES.join(", "));
+    let Some(name) = IN_GGUF.into_iter().find(|name| *name == file.architecture) else {
+        let problem = unsupported(ARCHITECTURE, file.architecture, &IN_GGUF.join(", "));
         return Err(file.error(problem).into());
     };
     let config = file.decoder()?;
@@ -42,12 +43,18 @@ pub(super) fn read(files: &WeightFiles, metadata: &Metadata) -> Result<DecoderFa
         ("llama", Some(_)) => "mixtral",
         (name, _) => name,
     };
-    Ok(DecoderFamily { architecture: architecture.into(), names: &decoder_names::GGUF, config })
+    let task = if files.contains(CLASSIFIER) { Task::Classification } else { Task::CausalLm };
+    Ok(DecoderFamily { architecture: architecture.into(), names: &decoder_names::GGUF, config, task })
 }
 
 impl File<'_> {
     fn decoder(&self) -> Result<DecoderConfig> {
         let is_gemma = self.architecture == "gemma2";
+        let causal = self.key("attention.causal");
+        if self.metadata.bool(&causal)? == Some(false) {
+            let supported = "true: tokens that see those before them only";
+            return Err(self.error(unsupported(&causal, "false", supported)).into());
+        }
         let Some(vocab_size) = self.rows(WORDS) else {
             let problem = LoadProblem::MissingTensor { tensor: WORDS.into(), nearest: None };
             return Err(self.error(problem).into());
