@@ -37,7 +37,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_file_is_downloaded_alone_and_lies_in_the_repositorys_folder() {
+fn a_file_is_downloaded_alone_and_lies_in_the_repositories_folder() {
     let (folder, server) = (temp(), Server::of(repo()));
     let store = store_at(folder.path(), &server);
 
