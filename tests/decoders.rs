@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use gllm_models::{GeneratorModel, KvCache, Step};
+use gllm_models::{CacheType, GeneratorModel, KvCache, Step};
 use gllm_tests::{golden, max_abs_difference, min_cosine};
 use safetensors::SafeTensors;
 
@@ -260,6 +260,23 @@ fn a_cache_goes_on_from_where_it_is_cut() {
             are_equal(&read(&model, cache, &answers.greedy[..5])?, &expected)?;
         }
         Ok(())
+    });
+}
+
+#[test]
+fn a_cache_of_half_precision_takes_half_and_changes_little() {
+    each(&exact_cases(), |case| {
+        let (model, answers) = (load(case, &Device::flex())?, Answers::of(case));
+        let prompt = &answers.prompts[2];
+        let mut caches = [CacheType::F32, CacheType::F16].map(|of| model.cache_of(of, 100));
+        let [whole, half] = &mut caches;
+        let (expected, found) = (read(&model, whole, prompt)?, read(&model, half, prompt)?);
+        let cosine = min_cosine(&found, &expected);
+        if found == expected || cosine < 0.999 {
+            return Err(format!("a cosine of {cosine}"));
+        }
+        let (whole, half) = (whole.bytes(), half.bytes());
+        if 2 * half == whole { Ok(()) } else { Err(format!("{half} bytes, {whole} in whole precision")) }
     });
 }
 

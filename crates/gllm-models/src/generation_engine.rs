@@ -35,6 +35,7 @@ pub struct GenerationEngine {
     /// Made for the first text that has to keep to a form.
     vocabulary: OnceLock<Arc<TokenVocabulary>>,
     prefixes: Mutex<PrefixCache>,
+    cache_type: CacheType,
 }
 
 /// A text that is being written: an iterator over its pieces, each of whole characters.
@@ -70,7 +71,14 @@ impl GenerationEngine {
             ends: Arc::new(eos),
             vocabulary: OnceLock::new(),
             prefixes: Mutex::default(),
+            cache_type: CacheType::default(),
         })
+    }
+
+    /// The same, which keeps what it reads as `cache_type` says.
+    #[must_use]
+    pub fn with_cache_type(self, cache_type: CacheType) -> Self {
+        Self { cache_type, prefixes: Mutex::default(), ..self }
     }
 
     /// The network, as the model's `config.json` names it.
@@ -175,7 +183,7 @@ impl GenerationEngine {
             _ => TextStream::continuing(Arc::clone(&bytes)),
         };
         let cache = self.prefixes().take(&tokens);
-        let cache = cache.unwrap_or_else(|| self.model.cache_of(CacheType::default(), self.max_length()));
+        let cache = cache.unwrap_or_else(|| self.model.cache_of(self.cache_type, self.max_length()));
         let chooser = Chooser { sampler: Sampler::new(&sampling, &tokens), constraint };
         let sequence = TextSequence::new(tokens, cache, chooser, stream, bytes, ends, started);
         Ok(Generation { engine: self, sequence, has_failed: false })

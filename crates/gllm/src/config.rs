@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use gllm_core::{Device, Result};
 use gllm_hub::Settings;
+use gllm_models::CacheType;
 
 /// Where models are stored, and what they run on.
 ///
@@ -18,6 +19,8 @@ pub struct ClientConfig {
     pub models_dir: PathBuf,
     /// The device to run on.
     pub device: Device,
+    /// How a model that writes text keeps what it has read: in half precision it takes half of the memory.
+    pub cache_type: CacheType,
 }
 
 impl ClientConfig {
@@ -27,7 +30,7 @@ impl ClientConfig {
     /// [`gllm_core::InvalidConfig`] that names the variable or key which is out of range.
     pub fn from_env() -> Result<Self> {
         let settings = Settings::from_env()?;
-        Ok(Self { models_dir: settings.hub.models_dir, device: settings.device })
+        Ok(Self { models_dir: settings.hub.models_dir, device: settings.device, cache_type: CacheType::default() })
     }
 }
 
@@ -36,6 +39,7 @@ impl Default for ClientConfig {
     fn default() -> Self {
         let home = std::env::var_os("GLLM_HOME").map(PathBuf::from);
         let home = home.or_else(|| std::env::home_dir().map(|user| user.join(".gllm")));
-        Self { models_dir: home.unwrap_or_else(|| ".gllm".into()).join("models"), device: Device::Auto }
+        let models_dir = home.unwrap_or_else(|| ".gllm".into()).join("models");
+        Self { models_dir, device: Device::Auto, cache_type: CacheType::default() }
     }
 }

@@ -30,8 +30,8 @@ pub use gllm_core::*;
 pub use gllm_hub as hub;
 pub use gllm_hub::ModelRegistry;
 pub use gllm_models::{
-    ExportProgress, Exported, FileType, GenerateOptions, Generation, Prompt, SamplingOptions, TextFormat, TypeTotal,
-    export_gguf,
+    CacheType, ExportProgress, Exported, FileType, GenerateOptions, Generation, Prompt, SamplingOptions, TextFormat,
+    TypeTotal, export_gguf,
 };
 /// What is in weight files, without a device to compute with them.
 pub use gllm_quant as weights;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use gllm_core::{InvalidConfig, LoadError, LoadProblem, ModelInfo, ModelType, Result};
 use gllm_hub::{ModelId, ModelRegistry, Progress, Settings, Store};
 use gllm_models::device::{self, OpenDevice};
-use gllm_models::{EmbeddingEngine, GenerationEngine, RerankEngine};
+use gllm_models::{CacheType, EmbeddingEngine, GenerationEngine, RerankEngine};
 
 use crate::ClientConfig;
 
@@ -18,6 +18,7 @@ pub(crate) struct Found {
     /// A folder, or a GGUF file.
     path: PathBuf,
     device: OpenDevice,
+    cache_type: CacheType,
 }
 
 /// What is known about a loaded model.
@@ -43,7 +44,7 @@ pub(crate) fn find(model: &str, config: ClientConfig, progress: &mut dyn Progres
         Some(info) => info.model_type,
         None => gllm_models::model_type(&path)?,
     };
-    Ok(Found { model_type, name: model.to_owned(), id, path, device })
+    Ok(Found { model_type, name: model.to_owned(), id, path, device, cache_type: config.cache_type })
 }
 
 /// What the registry says of a model.
@@ -68,7 +69,7 @@ impl Found {
     }
 
     pub(crate) fn load_generator(self) -> Result<(GenerationEngine, About)> {
-        let engine = GenerationEngine::load(&self.path, &self.device.device)?;
+        let engine = GenerationEngine::load(&self.path, &self.device.device)?.with_cache_type(self.cache_type);
         let info = self.info(engine.architecture().clone(), None, engine.max_length());
         let has_chat_template = engine.has_chat_template();
         Ok((engine, About { info, device: self.device.description, has_chat_template }))
