@@ -64,8 +64,12 @@ fn main() -> Result<()> {
     best.truncate(arguments.cited);
 
     let generator = Client::new(&arguments.generator)?;
-    let mut answer =
-        generator.chat(conversation(&best, &arguments.question)).temperature(0.0).max_new_tokens(300).stream()?;
+    let mut answer = generator
+        .chat(conversation(&best, &arguments.question))
+        .temperature(0.0)
+        .repetition_penalty(1.05)
+        .max_new_tokens(150)
+        .stream()?;
     for piece in &mut answer {
         print!("{}", piece?);
         io::stdout().flush()?;
@@ -135,11 +139,10 @@ fn rerank<'a>(model: &str, found: &[&'a Chunk], question: &str) -> Result<Vec<&'
 }
 
 fn conversation(sources: &[&Chunk], question: &str) -> [Message; 2] {
-    let sources = sources.iter().enumerate().map(|(index, chunk)| format!("[{}] {}\n", index + 1, chunk.text));
-    let rules = "Answer the question from the sources alone, briefly. Cite the number of each source that you use, like \
-                 [1]. If the sources don't answer it, say so.";
-    [
-        Message::system(rules),
-        Message::user(format!("Sources:\n\n{}\nQuestion: {question}", sources.collect::<Vec<_>>().join("\n"))),
-    ]
+    let rules = "You answer questions about documentation from the sources that you are given, and from nothing else. You \
+                 answer in full sentences and name the sources you use, such as [2].";
+    let sources: String =
+        sources.iter().enumerate().map(|(index, chunk)| format!("[{}]\n{}\n\n", index + 1, chunk.text)).collect();
+    let ask = "Answer in one or two sentences, then give the number of the source.";
+    [Message::system(rules), Message::user(format!("{sources}{question} {ask}"))]
 }
