@@ -35,10 +35,9 @@ impl fmt::Display for Role {
 /// A turn of a conversation.
 ///
 /// ```
-/// use gllm_core::Message;
-/// let json = serde_json::to_string(&Message::user("Hello"))?;
-/// assert_eq!(json, r#"{"role":"user","content":"Hello"}"#);
-/// # Ok::<(), serde_json::Error>(())
+/// use gllm_core::{Message, Role};
+/// let said = Message::user("Hello");
+/// assert_eq!((said.role, said.content.as_str()), (Role::User, "Hello"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {

@@ -47,7 +47,16 @@ impl Isa {
         std::iter::once(Self::Scalar).chain(vector.into_iter().flatten())
     }
 
-    /// What multiplies a panel of `kind` with a tile of `rows`, which are 1, 2, 4 or 8.
+    /// Rows of the largest tile.
+    pub(crate) fn most_rows(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => 12,
+            _ => 8,
+        }
+    }
+
+    /// What multiplies a panel of `kind` with a tile of `rows`, which are 1, 2, 4, 8 or 12.
     pub(crate) fn kernel(self, kind: FormatKind, rows: usize) -> Kernel {
         let body = match self {
             Self::Scalar => scalar::body(kind),

@@ -25,5 +25,6 @@ pub(crate) const BLOCK: usize = 32;
 /// Inputs whose codes lie together, for each output: what one step of an integer dot product takes.
 pub(crate) const GROUP: usize = 4;
 
-/// Rows of activations that a kernel takes at once, the most first; a matrix is cut into such tiles.
-pub(crate) const TILE_ROWS: [usize; 4] = [8, 4, 2, 1];
+/// Rows of activations that a kernel takes at once, the most first; a matrix is cut into such tiles. The first is for
+/// instruction sets with registers for so many sums ([`crate::kernels::Isa::most_rows`]).
+pub(crate) const TILE_ROWS: [usize; 5] = [12, 8, 4, 2, 1];

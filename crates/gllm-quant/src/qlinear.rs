@@ -119,9 +119,7 @@ impl QLinear {
         };
         let x = if first.order.is_some() { &sorted } else { x };
         let factors = layers.iter().map(|layer| Factor { matrix: &layer.weight, bias: layer.bias.as_deref() });
-        let mut y = vec![0.0; x.len() / inputs * outputs];
-        multiply(first.isa, &factors.collect::<Vec<_>>(), x, &mut y);
-        y
+        multiply(first.isa, &factors.collect::<Vec<_>>(), x)
     }
 }
 

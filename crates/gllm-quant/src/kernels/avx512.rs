@@ -25,7 +25,8 @@ impl Avx512 {
             1 => panel::<F, 1>,
             2 => panel::<F, 2>,
             4 => panel::<F, 4>,
-            _ => panel::<F, 8>,
+            8 => panel::<F, 8>,
+            _ => panel::<F, 12>,
         })
     }
 

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::tiles::{Tile, Tiles};
 use super::{Format, PANEL, PackedMatrix, TILE_ROWS};
-use crate::kernels::{Columns, Isa};
+use crate::kernels::{Columns, Isa, Kernel};
 
 /// Panels that are worth a task of their own.
 const TASK_BYTES: usize = 64 * 1024;
@@ -25,9 +25,9 @@ pub(crate) struct Factor<'a> {
 ///
 /// # Shapes
 /// - `x`: `[rows, inputs]`
-/// - `y`: `[rows, outputs of all factors]`, overwritten
-pub(crate) fn multiply(isa: Isa, factors: &[Factor<'_>], x: &[f32], y: &mut [f32]) {
-    let Some(Factor { matrix: first, .. }) = factors.first().filter(|_| !x.is_empty()) else { return };
+/// - returns `[rows, outputs of all factors]`
+pub(crate) fn multiply(isa: Isa, factors: &[Factor<'_>], x: &[f32]) -> Vec<f32> {
+    let Some(Factor { matrix: first, .. }) = factors.first().filter(|_| !x.is_empty()) else { return Vec::new() };
     let inputs = first.inputs();
     let mut quantized: Vec<(Format, Tiles)> = Vec::with_capacity(factors.len());
     for factor in factors {
@@ -43,7 +43,11 @@ pub(crate) fn multiply(isa: Isa, factors: &[Factor<'_>], x: &[f32], y: &mut [f32
         let tiles = quantized.iter().find(|(of, _)| of.quantizes_as(&format)).map(|(_, tiles)| tiles);
         let job = Job {
             factor: *factor,
-            tiles: tiles.into_iter().flat_map(Tiles::iter).collect(),
+            tiles: tiles
+                .into_iter()
+                .flat_map(Tiles::iter)
+                .map(|tile| (tile, isa.kernel(factor.matrix.kind(), tile.rows)))
+                .collect(),
             first_panel: panels,
             first_column: column,
         };
@@ -55,19 +59,29 @@ pub(crate) fn multiply(isa: Isa, factors: &[Factor<'_>], x: &[f32], y: &mut [f32
     let chunk = (CHUNK_BYTES / inputs / TILE_ROWS[0]).max(1);
     let n_chunks = jobs.iter().map(|job| job.tiles.len().div_ceil(chunk)).max().unwrap_or(0);
     let task = (TASK_BYTES / first.panel(0).len()).max(1);
-    let y = Columns::new(y, column);
+    let len = x.len() / inputs * column;
+    // Not zeros first: the outputs of a prompt are more than the caches hold.
+    let mut y = Vec::with_capacity(len);
+    let columns = Columns::new(&mut y.spare_capacity_mut()[..len], column);
     for index in 0..n_chunks {
         (0..panels).into_par_iter().with_min_len(task).for_each(|panel| {
             let job = &jobs[jobs.partition_point(|job| job.first_panel <= panel) - 1];
-            job.multiply(isa, job.tiles.chunks(chunk).nth(index).unwrap_or_default(), panel - job.first_panel, &y);
+            job.multiply(job.tiles.chunks(chunk).nth(index).unwrap_or_default(), panel - job.first_panel, &columns);
         });
     }
+    #[expect(unsafe_code, reason = "every place was written")]
+    // SAFETY: the tiles of a job have all rows, and the panels of all jobs all columns; each job's chunks are all of its
+    // tiles.
+    unsafe {
+        y.set_len(len);
+    }
+    y
 }
 
 /// A factor, with the activations as it needs them, and where its results go.
 struct Job<'a> {
     factor: Factor<'a>,
-    tiles: Vec<Tile<'a>>,
+    tiles: Vec<(Tile<'a>, Kernel)>,
     /// Its first panel among those of all jobs.
     first_panel: usize,
     first_column: usize,
@@ -75,15 +89,15 @@ struct Job<'a> {
 
 impl Job<'_> {
     /// Multiplies some tiles with a panel.
-    fn multiply(&self, isa: Isa, tiles: &[Tile<'_>], panel: usize, y: &Columns<'_>) {
+    fn multiply(&self, tiles: &[(Tile<'_>, Kernel)], panel: usize, y: &Columns<'_>) {
         let Factor { matrix, bias } = self.factor;
         let (kind, parts, bytes) = (matrix.kind(), matrix.kind().format().parts, matrix.panel(panel));
         let outputs = panel * PANEL..matrix.outputs().min((panel + 1) * PANEL);
         let bias = bias.map(|bias| &bias[outputs.clone()]);
-        for tile in tiles {
+        for (tile, kernel) in tiles {
             let mut products = [[0.0; PANEL]; TILE_ROWS[0]];
             let products = &mut products[..tile.rows];
-            isa.kernel(kind, tile.rows).eval(kind, bytes, matrix.span_blocks(), tile, products);
+            kernel.eval(kind, bytes, matrix.span_blocks(), tile, products);
             for (row, products) in products.chunks_exact_mut(parts).enumerate() {
                 let (sums, others) = products.split_at_mut(1);
                 for other in others {
@@ -93,7 +107,7 @@ impl Job<'_> {
                 // SAFETY: a panel is given to one thread, which writes its rows one after the other.
                 unsafe {
                     let row = tile.first_row / parts + row;
-                    y.write(row, self.first_column + outputs.start, &sums[0][..outputs.len()], bias);
+                    y.write(row, self.first_column + outputs.start, &sums[0], outputs.len(), bias);
                 }
             }
         }
@@ -166,8 +180,7 @@ mod tests {
                 let matrix = PackedMatrix::new(kind, [outputs, inputs], span, |row| rows[row].clone());
                 let (x, bias) = (numbers.floats(n_rows * inputs), numbers.floats(outputs));
                 let product = |isa, x: &[f32]| {
-                    let mut y = vec![f32::NAN; x.len() / inputs * outputs];
-                    multiply(isa, &[Factor { matrix: &matrix, bias: Some(&bias) }], x, &mut y);
+                    let y = multiply(isa, &[Factor { matrix: &matrix, bias: Some(&bias) }], x);
                     y.iter().map(|y| y.to_bits()).collect::<Vec<_>>()
                 };
                 let expected = product(Isa::Scalar, &x);
@@ -200,9 +213,7 @@ mod tests {
             let x = numbers.floats(n_rows * inputs);
             let product = |factors: &[Factor<'_>]| {
                 let outputs: usize = factors.iter().map(|factor| factor.matrix.outputs()).sum();
-                let mut y = vec![f32::NAN; n_rows * outputs];
-                multiply(Isa::detect(), factors, &x, &mut y);
-                (y, outputs)
+                (multiply(Isa::detect(), factors, &x), outputs)
             };
             let (together, width) = product(&factors);
             let mut first = 0;
@@ -224,9 +235,8 @@ mod tests {
                 let matrix = PackedMatrix::new(kind, [PANEL, inputs], BLOCK, |_| row.clone());
                 for x in [1.0, -1.0] {
                     let product = |isa| {
-                        let mut y = [f32::NAN; PANEL];
-                        multiply(isa, &[Factor { matrix: &matrix, bias: None }], &vec![x; inputs], &mut y);
-                        y.map(f32::to_bits)
+                        let y = multiply(isa, &[Factor { matrix: &matrix, bias: None }], &vec![x; inputs]);
+                        y.into_iter().map(f32::to_bits).collect::<Vec<_>>()
                     };
                     for isa in Isa::all() {
                         assert_eq!(product(isa), product(Isa::Scalar), "{isa:?} {kind:?}, codes {code}, x {x}");
@@ -246,8 +256,7 @@ mod tests {
                 // Exact in 8 bits: whole numbers up to 127, one of which is in every block.
                 let whole = |i: usize| if i.is_multiple_of(BLOCK) { 127.0 } else { (numbers.float() * 127.0).round() };
                 let x: Vec<f32> = (0..n_rows * inputs).map(whole).collect();
-                let mut y = vec![0.0; n_rows * outputs];
-                multiply(Isa::detect(), &[Factor { matrix: &matrix, bias: None }], &x, &mut y);
+                let y = multiply(Isa::detect(), &[Factor { matrix: &matrix, bias: None }], &x);
                 for (x, y) in x.chunks(inputs).zip(y.chunks(outputs)) {
                     for (row, &found) in rows.iter().zip(y) {
                         let terms = weights(kind, row, span).into_iter().zip(x).map(|(w, x)| w * f64::from(*x));

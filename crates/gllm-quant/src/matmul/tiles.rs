@@ -3,7 +3,7 @@
 //! `q = round(x · 127 / max|x|)`, as `Q8_0` of ggml. Where the format wants two parts, what `q` leaves of `x` is a row of
 //! its own behind that of `q`; kernels don't know, and the results of both are added.
 //!
-//! Rows are cut into tiles of at most 8; a tile has its blocks in the order of the inputs, and in a block its rows one
+//! Rows are cut into tiles of at most 12; a tile has its blocks in the order of the inputs, and in a block its rows one
 //! after the other, so that a kernel reads it as one stream.
 
 use rayon::prelude::*;
@@ -33,7 +33,7 @@ pub(crate) struct TileMut<'a> {
     pub(crate) sums: &'a mut [f32],
 }
 
-/// Some quantised rows: `rows` is 1, 2, 4 or 8, and a multiple of the parts of an activation.
+/// Some quantised rows: `rows` is 1, 2, 4, 8 or 12, and a multiple of the parts of an activation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tile<'a> {
     pub(crate) first_row: usize,
@@ -57,7 +57,7 @@ impl Tiles {
         let rows = x.len() / inputs * parts;
         let mut ranges = Vec::new();
         let mut first = 0;
-        for size in TILE_ROWS {
+        for size in TILE_ROWS.into_iter().filter(|size| *size <= isa.most_rows()) {
             while rows - first >= size {
                 ranges.push((first, size));
                 first += size;

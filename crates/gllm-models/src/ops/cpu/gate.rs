@@ -2,6 +2,8 @@
 
 #![expect(clippy::inline_always, reason = "compiled anew for each instruction set")]
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
 use super::exp::{gelu_tanh, silu};
@@ -22,13 +24,22 @@ pub(crate) enum Gate {
 /// - returns `[rows, width]`
 pub(crate) fn gate(both: &[f32], width: usize, gate: Gate) -> Vec<f32> {
     let isa = Isa::detect();
-    let mut out = vec![0.0; both.len() / 2];
+    let len = both.len() / 2;
+    assert!(len.is_multiple_of(width), "{len} results in rows of {width}");
+    // Not zeros first: those of a prompt are more than the caches hold.
+    let mut out = Vec::with_capacity(len);
+    let places = &mut out.spare_capacity_mut()[..len];
     let rows = (TASK / width).max(1);
-    if out.len() <= TASK {
-        isa.run(Rows { both, width, gate, out: &mut out });
+    if len <= TASK {
+        isa.run(Rows { both, width, gate, out: places });
     } else {
-        let tasks = both.par_chunks(rows * 2 * width).zip(out.par_chunks_mut(rows * width));
+        let tasks = both.par_chunks(rows * 2 * width).zip(places.par_chunks_mut(rows * width));
         tasks.for_each(|(both, out)| isa.run(Rows { both, width, gate, out }));
+    }
+    #[expect(unsafe_code, reason = "every place was written")]
+    // SAFETY: the tasks have all rows, which are whole, and a row is written from its first place to its last.
+    unsafe {
+        out.set_len(len);
     }
     out
 }
@@ -37,7 +48,7 @@ struct Rows<'a> {
     both: &'a [f32],
     width: usize,
     gate: Gate,
-    out: &'a mut [f32],
+    out: &'a mut [MaybeUninit<f32>],
 }
 
 impl Kernel for Rows<'_> {
@@ -51,12 +62,12 @@ impl Kernel for Rows<'_> {
             let ((gates, last_gates), (values, last_values)) = (gate.as_chunks(), value.as_chunks());
             let (chunks, last) = out.as_chunks_mut();
             for ((gate, value), out) in gates.iter().zip(values).zip(chunks) {
-                *out = gated(simd, kind, gate, value);
+                *out = gated(simd, kind, gate, value).map(MaybeUninit::new);
             }
             let n_last = last.len();
             if n_last > 0 {
                 let fill = |part: &[f32]| std::array::from_fn(|i| part.get(i).copied().unwrap_or(0.0));
-                last.copy_from_slice(&gated(simd, kind, &fill(last_gates), &fill(last_values))[..n_last]);
+                last.write_copy_of_slice(&gated(simd, kind, &fill(last_gates), &fill(last_values))[..n_last]);
             }
         }
     }
