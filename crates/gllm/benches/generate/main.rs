@@ -1,6 +1,6 @@
 //! Times a generator: reading a prompt, writing behind it, the first token, loading, memory; beside llama.cpp.
 //!
-//! `cargo xtask bench generate --model FILE.gguf [--against llama.cpp --python PYTHON] [--rounds N] [--json FILE]`. Each
+//! `cargo xtask bench generate [--model MODEL] [--against llama.cpp --python PYTHON] [--rounds N] [--json FILE]`. Each
 //! round is a process of either program, in turns, with the same token ids and as many threads; the median of the rounds
 //! counts, and of a ratio that of the rounds' ratios. Tokens are read and computed as an engine does it, but chosen by
 //! nobody: no sampler and no tokenizer is timed.
@@ -11,15 +11,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::{Parser, ValueEnum};
+use gllm::hub::{HubConfig, ModelId, Store};
 use serde::Serialize;
 
 use measures::{MEASURES, Measure, Measures};
 
 #[derive(Parser)]
 struct Arguments {
-    /// A GGUF file; without another program, also a folder.
-    #[arg(long)]
-    model: PathBuf,
+    /// Alias, `org/name:file.gguf` or the absolute path of a GGUF file; without another program, any generator.
+    #[arg(long, default_value = "qwen2.5-coder-0.5b-instruct")]
+    model: String,
     /// A program to compare with.
     #[arg(long, value_enum)]
     against: Option<Against>,
@@ -62,16 +63,18 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Outcome<()> {
     let arguments = Arguments::parse();
+    let model = Store::new(HubConfig::from_env()?).fetch(&ModelId::parse(&arguments.model)?, &mut ())?;
     if arguments.turn {
-        println!("{}", serde_json::to_string(&Measures::of_gllm(&arguments.model)?)?);
+        println!("{}", serde_json::to_string(&Measures::of_gllm(&model)?)?);
         return Ok(());
     }
-    let mut report =
-        Report { model: arguments.model.clone(), threads: arguments.threads, gllm: Vec::new(), llama_cpp: Vec::new() };
+    let mut report = Report { model, threads: arguments.threads, gllm: Vec::new(), llama_cpp: Vec::new() };
     for round in 1..=arguments.rounds.max(1) {
-        report.gllm.push(gllm_turn(&arguments)?);
+        let measures = gllm_turn(&arguments, &report.model)?;
+        report.gllm.push(measures);
         if matches!(arguments.against, Some(Against::LlamaCpp)) {
-            report.llama_cpp.push(llama_cpp_turn(&arguments)?);
+            let measures = llama_cpp_turn(&arguments, &report.model)?;
+            report.llama_cpp.push(measures);
         }
         eprintln!("round {round} of {}", arguments.rounds);
     }
@@ -82,15 +85,15 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
-fn gllm_turn(arguments: &Arguments) -> Outcome<Measures> {
+fn gllm_turn(arguments: &Arguments, model: &Path) -> Outcome<Measures> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("--turn").arg("--model").arg(&arguments.model);
+    command.arg("--turn").arg("--model").arg(model);
     turn(command.env("RAYON_NUM_THREADS", arguments.threads.to_string()))
 }
 
-fn llama_cpp_turn(arguments: &Arguments) -> Outcome<Measures> {
+fn llama_cpp_turn(arguments: &Arguments, model: &Path) -> Outcome<Measures> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benches/peers/llama_generate.py");
-    turn(Command::new(&arguments.python).arg(script).arg(&arguments.model).arg(arguments.threads.to_string()))
+    turn(Command::new(&arguments.python).arg(script).arg(model).arg(arguments.threads.to_string()))
 }
 
 /// Runs a program that prints its measures in its last line.
@@ -138,5 +141,6 @@ fn sorted(values: &[f64]) -> Vec<f64> {
 }
 
 fn median(values: &[f64]) -> f64 {
-    sorted(values)[values.len() / 2]
+    let values = sorted(values);
+    f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2])
 }
