@@ -21,6 +21,7 @@ pub mod gptq;
 mod block_type;
 mod dtype;
 mod group_quant;
+mod huge_pages;
 mod json_fields;
 mod kernels;
 mod mapped;

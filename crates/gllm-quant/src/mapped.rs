@@ -1,4 +1,4 @@
-//! Memory-mapped files: the only `unsafe` of this crate.
+//! Memory-mapped files.
 
 use std::fs::File;
 use std::path::Path;

@@ -19,6 +19,7 @@ use rayon::prelude::*;
 
 use super::{BLOCK, Format, FormatKind, GROUP, Mins, PANEL};
 use crate::blocks::IntegerBlock;
+use crate::huge_pages::HugeBytes;
 
 /// `[outputs, inputs]`, packed.
 #[derive(Clone)]
@@ -28,7 +29,7 @@ pub(crate) struct PackedMatrix {
     inputs: usize,
     /// Blocks of a span.
     span_blocks: usize,
-    bytes: Vec<u8>,
+    bytes: HugeBytes,
 }
 
 /// The weights of an output.
@@ -76,16 +77,16 @@ impl PackedMatrix {
         row: impl Fn(usize) -> RowCodes + Sync,
     ) -> Self {
         assert!(inputs.is_multiple_of(span) && span.is_multiple_of(BLOCK), "{inputs} inputs in spans of {span}");
-        let mut packed = Self { kind, outputs, inputs, span_blocks: span / BLOCK, bytes: Vec::new() };
-        packed.bytes = vec![0; outputs.div_ceil(PANEL) * packed.panel_bytes()];
-        let (format, blocks) = (kind.format(), packed.span_blocks);
-        let panels = packed.bytes.par_chunks_exact_mut(packed.inputs / span * span_bytes(&format, blocks));
+        let (format, blocks) = (kind.format(), span / BLOCK);
+        let panel_bytes = inputs / span * span_bytes(&format, blocks);
+        let mut bytes = HugeBytes::zeros(outputs.div_ceil(PANEL) * panel_bytes);
+        let panels = bytes.par_chunks_exact_mut(panel_bytes);
         panels.enumerate().for_each(|(panel, bytes)| {
             for lane in 0..PANEL.min(outputs - panel * PANEL) {
                 write_row(&format, blocks, bytes, lane, &row(panel * PANEL + lane));
             }
         });
-        packed
+        Self { kind, outputs, inputs, span_blocks: blocks, bytes }
     }
 
     pub(crate) fn kind(&self) -> FormatKind {
