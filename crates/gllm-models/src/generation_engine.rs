@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Most tokens that are read at once, which bounds the memory; results don't depend on it on the CPU.
-const READ_TOKENS: usize = 512;
+const READ_TOKENS: usize = 256;
 
 /// A loaded model that writes texts.
 #[derive(Debug)]

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 /// Tokens of the prompt that is read, and behind which tokens are written.
 const PROMPT: usize = 512;
+/// Tokens that an engine reads at once.
+const READ_TOKENS: usize = 256;
 
 /// Tokens that are written.
 const WRITTEN: usize = 64;
@@ -61,7 +63,11 @@ impl Measures {
         let ids: Vec<u32> = (0..CONTEXT).map(|index| ((index * 7919 + 13) % 30_000) as u32).collect();
 
         let read = |cache: &mut KvCache, tokens: &[u32]| -> Result<(), Box<dyn std::error::Error>> {
-            let hidden = model.forward(&mut [Step { tokens, cache }])?;
+            let last = tokens.len().saturating_sub(1) / READ_TOKENS * READ_TOKENS;
+            for tokens in tokens[..last].chunks(READ_TOKENS) {
+                model.forward(&mut [Step { tokens, cache }])?;
+            }
+            let hidden = model.forward(&mut [Step { tokens: &tokens[last..], cache }])?;
             let [rows, width] = hidden.dims();
             model.logits(hidden.slice([rows - 1..rows, 0..width])).try_into_data()?;
             Ok(())
