@@ -141,8 +141,8 @@ fn rerank<'a>(model: &str, found: &[&'a Chunk], question: &str) -> Result<Vec<&'
 fn conversation(sources: &[&Chunk], question: &str) -> [Message; 2] {
     let rules = "You answer questions about documentation from the sources that you are given, and from nothing else. You \
                  answer in full sentences and name the sources you use, such as [2].";
-    let sources: String =
-        sources.iter().enumerate().map(|(index, chunk)| format!("[{}]\n{}\n\n", index + 1, chunk.text)).collect();
+    let sources = sources.iter().enumerate().map(|(index, chunk)| format!("[{}]\n{}\n\n", index + 1, chunk.text));
+    let sources = sources.collect::<Vec<_>>().concat();
     let ask = "Answer in one or two sentences, then give the number of the source.";
     [Message::system(rules), Message::user(format!("{sources}{question} {ask}"))]
 }
