@@ -23,6 +23,7 @@ pub(crate) struct AttentionPattern {
     masks: Vec<Option<Tensor<4, Bool>>>,
     bias: ScoreBias,
     /// How far a token sees on each side, if not all of its sequence.
+    #[cfg(feature = "cpu")]
     reach: Option<usize>,
 }
 
@@ -86,7 +87,12 @@ impl AttentionPattern {
                 (padding, far) => padding.or(far),
             }
         };
-        Self { masks: sequences.blocks().iter().map(mask).collect(), bias, reach }
+        Self {
+            masks: sequences.blocks().iter().map(mask).collect(),
+            bias,
+            #[cfg(feature = "cpu")]
+            reach,
+        }
     }
 }
 
