@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use gllm::{Client, ClientConfig, ModelType, Truncated, Truncation};
 use gllm_models::{EmbedOptions, EmbeddingEngine, RerankEngine, RerankOptions, model_type};
-use gllm_tests::{embed, golden, max_abs_difference, read_npy, read_texts};
+use gllm_tests::{embed, family_pairs as pairs, family_texts as texts, golden, max_abs_difference, read_npy};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -21,16 +21,6 @@ fn embedder(path: &Path) -> EmbeddingEngine {
 
 fn reranker(path: &Path) -> RerankEngine {
     RerankEngine::load(path, &Device::flex()).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-}
-
-fn texts() -> Vec<String> {
-    read_texts(&golden().join("families/texts.json"))
-}
-
-fn pairs() -> Vec<(String, String)> {
-    let file = fs::read_to_string(golden().join("families/pairs.json")).expect("golden pairs");
-    let mut file: Value = serde_json::from_str(&file).expect("JSON");
-    serde_json::from_value(file["pairs"].take()).expect("pairs")
 }
 
 /// A copy of a case, to be changed.

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use gllm::SparseVector;
 use gllm_models::{EmbedOptions, EmbeddingEngine, RerankEngine, RerankOptions};
-use gllm_tests::{embed, golden, max_abs_difference, read_npy, read_texts, software_vulkan};
-use serde_json::Value;
+use gllm_tests::{
+    embed, family_pairs as pairs, family_texts as texts, golden, max_abs_difference, read_npy, software_vulkan,
+};
 
 /// The cases that have a file called `answers`.
 fn cases(answers: &str) -> Vec<PathBuf> {
@@ -26,17 +27,6 @@ fn cases(answers: &str) -> Vec<PathBuf> {
     cases.sort();
     assert!(!cases.is_empty(), "no cases with {answers}");
     cases
-}
-
-fn texts() -> Vec<String> {
-    read_texts(&golden().join("families/texts.json"))
-}
-
-/// Queries with a document each.
-fn pairs() -> Vec<(String, String)> {
-    let file = fs::read_to_string(golden().join("families/pairs.json")).expect("golden pairs");
-    let mut file: Value = serde_json::from_str(&file).expect("JSON");
-    serde_json::from_value(file["pairs"].take()).expect("pairs")
 }
 
 fn embedder(case: &Path, device: &Device) -> EmbeddingEngine {

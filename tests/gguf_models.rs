@@ -11,7 +11,7 @@ use gllm_models::text::Tokenizer;
 use gllm_models::{EmbedOptions, EmbeddingEngine, RerankEngine, RerankOptions};
 use gllm_quant::gguf::{Array, Value};
 use gllm_tests::gguf::Gguf;
-use gllm_tests::{embed, golden, max_abs_difference, min_cosine, read_npy, read_texts};
+use gllm_tests::{embed, family_pairs, family_texts, golden, max_abs_difference, min_cosine, read_npy, read_texts};
 
 /// The limit of the models that the files come from, which isn't in GGUF.
 const LIMIT: usize = 48;
@@ -42,7 +42,7 @@ fn normalized(vectors: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
 
 /// Compares the vectors of all texts, or of those without RoBERTa's padding token, which takes a position in GGUF.
 fn agrees(file: &str, expected: &Path, has_padding: bool) {
-    let texts = read_texts(&golden().join("families/texts.json"));
+    let texts = family_texts();
     let expected = normalized(read_npy(expected));
     assert_eq!(texts.len(), expected.len());
     let kept = texts.into_iter().zip(expected).filter(|(text, _)| has_padding || !text.contains("<pad>"));
@@ -63,7 +63,7 @@ fn vectors_of_every_type_of_weights_match() {
 /// Here packed weights meet activations that are rounded to 8 bits, in a model whose random weights are large.
 #[test]
 fn vectors_of_packed_weights_point_the_same_way() {
-    let texts = read_texts(&golden().join("families/texts.json"));
+    let texts = family_texts();
     let found = embed(&engine(&model("bert-q8_0.gguf")), &texts, &options());
     let cosine = min_cosine(&found, &read_npy(&model("bert-q8_0.npy")));
     println!("bert-q8_0.gguf: {cosine}");
@@ -74,7 +74,7 @@ fn vectors_of_packed_weights_point_the_same_way() {
 #[cfg(feature = "ndarray")]
 #[test]
 fn vectors_of_expanded_weights_match() {
-    let texts = read_texts(&golden().join("families/texts.json"));
+    let texts = family_texts();
     let engine = engine_on(&model("bert-q8_0.gguf"), &gllm_models::device::ndarray());
     let difference = max_abs_difference(&embed(&engine, &texts, &options()), &read_npy(&model("bert-q8_0.npy")));
     println!("bert-q8_0.gguf: {difference:e}");
@@ -130,9 +130,7 @@ fn malformed_decoders_are_refused() {
 
 #[test]
 fn scores_match() {
-    let file = fs::read_to_string(golden().join("families/pairs.json")).expect("golden pairs");
-    let mut file: serde_json::Value = serde_json::from_str(&file).expect("JSON");
-    let pairs: Vec<(String, String)> = serde_json::from_value(file["pairs"].take()).expect("pairs");
+    let pairs = family_pairs();
     for (family, case, has_padding, limit) in [
         ("roberta", "reranker", false, LIMIT),
         ("distilbert", "reranker", true, LIMIT),

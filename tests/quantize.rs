@@ -10,7 +10,7 @@ use burn::tensor::Device;
 use gllm::{Error, ExportProgress, FileType, LoadProblem, export_gguf};
 use gllm_models::{EmbedOptions, EmbeddingEngine};
 use gllm_quant::gguf::{Array, GgufFile, Value};
-use gllm_tests::{embed, golden, min_cosine, read_texts};
+use gllm_tests::{embed, family_texts, golden, min_cosine};
 use serde::Deserialize;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
@@ -166,7 +166,7 @@ fn a_file_of_floats_becomes_what_the_folder_does() {
 fn a_file_embeds_as_its_folder_does() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let device = Device::flex();
-    let texts = read_texts(&golden().join("families/texts.json"));
+    let texts = family_texts();
     // Without literal special tokens, of which GGUF doesn't say whether a text may hold them.
     let texts: Vec<_> = texts.into_iter().filter(|text| !text.contains(['<', '['])).collect();
     let texts: Vec<_> = texts.iter().filter(|text| text.len() < 60).collect();

@@ -17,6 +17,26 @@ pub fn embed<T: AsRef<str> + Sync>(engine: &EmbeddingEngine, texts: &[T], option
     response.embeddings.into_iter().map(|e| e.embedding).collect()
 }
 
+/// The texts that every family of models is asked about.
+///
+/// # Panics
+/// If they aren't there.
+#[must_use]
+pub fn family_texts() -> Vec<String> {
+    read_texts(&golden().join("families/texts.json"))
+}
+
+/// Queries with a document each, for the rerankers of every family.
+///
+/// # Panics
+/// If they aren't there.
+#[must_use]
+pub fn family_pairs() -> Vec<(String, String)> {
+    let file = fs::read_to_string(golden().join("families/pairs.json")).expect("golden pairs");
+    let mut file: serde_json::Value = serde_json::from_str(&file).expect("JSON");
+    serde_json::from_value(file["pairs"].take()).expect("pairs")
+}
+
 /// The folder of golden data.
 #[must_use]
 pub fn golden() -> PathBuf {

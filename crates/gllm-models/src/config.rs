@@ -243,6 +243,22 @@ impl EncoderConfig {
     }
 }
 
+/// Far more than any model has, and few enough to make a list of.
+pub(crate) const MAX_LAYERS: usize = 100_000;
+
+/// For each of `layers` blocks, whether its attention is local, as `layer_types` of a `config.json` says.
+pub(crate) fn local_layers(types: &[String], layers: usize) -> std::result::Result<Vec<bool>, LoadProblem> {
+    if types.len() != layers {
+        return Err(bad_field("layer_types", format!("{layers} entries, one a block"), types.len()));
+    }
+    let is_local = |kind: &String| match kind.as_str() {
+        "full_attention" => Ok(false),
+        "sliding_attention" => Ok(true),
+        other => Err(unsupported("layer_types", other, "full_attention, sliding_attention")),
+    };
+    types.iter().map(is_local).collect()
+}
+
 /// The non-linearity that a `config.json` calls `name` in its field `field`.
 pub(crate) fn activation(field: &str, name: &str) -> std::result::Result<Activation, LoadProblem> {
     Activation::from_config(name).ok_or_else(|| unsupported(field, name, Activation::SUPPORTED))

@@ -127,7 +127,7 @@ impl Decoder {
     fn compute(&self, batch: &mut [Step<'_>], keeps: bool) -> Result<Tensor<2>> {
         let spans = self.spans(batch)?;
         for step in batch.iter_mut() {
-            step.cache.reserve(step.tokens)?;
+            step.cache.extend(step.tokens);
         }
         let rotation = self.rotation(&spans);
         let mut x = self.embed(batch);

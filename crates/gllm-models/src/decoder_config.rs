@@ -5,7 +5,7 @@
 
 use gllm_core::LoadProblem;
 
-use crate::config::bad_field;
+use crate::config::{MAX_LAYERS, bad_field};
 use crate::{Activation, RotaryConfig};
 
 /// Sizes and choices of a decoder.
@@ -103,9 +103,6 @@ pub struct ExpertsConfig {
     /// `[num_hidden_layers]`: whether the block has them, or a feed-forward layer as usual.
     pub layers: Vec<bool>,
 }
-
-/// Far more than any model has, and few enough to make a list of.
-pub(crate) const MAX_LAYERS: usize = 100_000;
 
 impl DecoderConfig {
     /// Width of all heads of the queries.

@@ -166,7 +166,8 @@ impl GenerationEngine {
     pub fn start(&self, prompt: &Prompt, options: &GenerateOptions) -> Result<Generation<'_>> {
         let started = Instant::now();
         let sampling = options.sampling.clone().or(&self.defaults);
-        GenerateOptions { sampling: sampling.clone(), ..options.clone() }.check(self.model.config().vocab_size)?;
+        options.check()?;
+        sampling.check(self.model.config().vocab_size)?;
         let strings = StopStrings::new(options.stop.iter().cloned())?;
         let constraint = options.format.as_ref().map(|format| self.constraint(format)).transpose()?;
         let tokens = self.tokens(prompt, options)?;

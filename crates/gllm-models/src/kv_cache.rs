@@ -8,7 +8,6 @@ mod pages;
 mod tensors;
 
 use burn::tensor::Device;
-use gllm_core::{InferenceError, Result};
 
 use crate::DecoderConfig;
 #[cfg(feature = "cpu")]
@@ -94,17 +93,9 @@ impl KvCache {
         }
     }
 
-    /// Takes note of tokens whose keys and values are about to come.
-    ///
-    /// # Errors
-    /// [`InferenceError::ContextFull`] if they are more than there is room for.
-    pub(crate) fn reserve(&mut self, tokens: &[u32]) -> Result<()> {
-        let needed = self.tokens.len() + tokens.len();
-        if needed > self.limit {
-            return Err(InferenceError::ContextFull { tokens: needed, limit: self.limit }.into());
-        }
+    /// Takes note of tokens whose keys and values are about to come, for which there is room.
+    pub(crate) fn extend(&mut self, tokens: &[u32]) {
         self.tokens.extend_from_slice(tokens);
-        Ok(())
     }
 
     /// Gives back the memory of what block `index` keeps.

@@ -8,6 +8,7 @@ pub(crate) mod decoder;
 mod distilbert;
 mod electra;
 mod gguf;
+mod gguf_file;
 mod gte;
 mod jina_bert;
 mod modernbert;

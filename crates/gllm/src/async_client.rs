@@ -122,7 +122,8 @@ impl AsyncClient {
     }
 }
 
-fn stopped() -> InferenceError {
+/// The model's thread has ended.
+pub(crate) fn stopped() -> InferenceError {
     InferenceError::Stopped { reason: "it ended without an answer".into() }
 }
 

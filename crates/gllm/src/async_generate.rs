@@ -5,12 +5,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
-use gllm_core::{GenerationResponse, InferenceError, Result};
+use gllm_core::{GenerationResponse, Result};
 use gllm_models::GenerateOptions;
 use gllm_runtime::{GenerationEvent, GeneratorHandle};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use crate::AsyncClient;
+use crate::async_client::stopped;
 use crate::generate::{Input, generate_options};
 
 /// A request for text; [`AsyncGenerationBuilder::generate`] or [`AsyncGenerationBuilder::stream`] answers it.
@@ -115,8 +116,4 @@ impl Stream for AsyncGeneration {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.poll_piece(context)
     }
-}
-
-fn stopped() -> InferenceError {
-    InferenceError::Stopped { reason: "it ended without an answer".into() }
 }

@@ -8,6 +8,7 @@ use std::fs;
 use gllm_core::{Architecture, ModelType, Result};
 use gllm_quant::WeightFiles;
 
+use super::gguf_file::ARCHITECTURE;
 use super::{Kind, Task};
 use crate::DecoderConfig;
 use crate::config::read_json;
@@ -40,7 +41,7 @@ pub(crate) struct DecoderFamily {
 /// [`gllm_core::LoadError`] for a `config.json` that is malformed, or metadata that don't name a network.
 pub(crate) fn has(files: &WeightFiles) -> Result<bool> {
     if let Some(metadata) = files.metadata() {
-        return Ok(IN_GGUF.contains(&metadata.require_string(gguf::ARCHITECTURE)?));
+        return Ok(IN_GGUF.contains(&metadata.require_string(ARCHITECTURE)?));
     }
     let kind: Option<Kind> = read_json(&files.folder().join("config.json"))?;
     let model_type = kind.and_then(|kind| kind.model_type).unwrap_or_default();
@@ -53,7 +54,7 @@ pub(crate) fn has(files: &WeightFiles) -> Result<bool> {
 /// [`gllm_core::LoadError`] for files that are malformed.
 pub(crate) fn model_type(files: &WeightFiles) -> Result<ModelType> {
     if let Some(metadata) = files.metadata() {
-        let architecture = metadata.require_string(gguf::ARCHITECTURE)?;
+        let architecture = metadata.require_string(ARCHITECTURE)?;
         return Ok(match metadata.u32(&format!("{architecture}.pooling_type"))? {
             None | Some(NO_POOLING) => ModelType::Generator,
             Some(RANK_POOLING) => ModelType::Rerank,

@@ -7,10 +7,11 @@
 //!
 //! Source: `convert_hf_to_gguf.py` and `src/models` of llama.cpp (<https://github.com/ggml-org/llama.cpp>).
 
-use gllm_core::{LoadError, LoadProblem, Result};
+use gllm_core::{LoadError, Result};
 use gllm_quant::WeightFiles;
 use gllm_quant::gguf::Metadata;
 
+use super::gguf_file::{ARCHITECTURE, CLASSIFIER, GgufNetwork, rows};
 use super::{Family, Task, decoder};
 use crate::config::{
     AttentionPositions, Biases, ClassifierConfig, LearnedPositions, LocalAttention, NormOrder, TokenTypes, activation,
@@ -19,23 +20,12 @@ use crate::config::{
 use crate::names;
 use crate::{Activation, EncoderConfig, PoolingMode, RotaryConfig, RotaryScaling};
 
-const ARCHITECTURE: &str = "general.architecture";
-const WORDS: &str = "token_embd.weight";
 const TOKEN_TYPES: &str = "token_types.weight";
 const GATE: &str = "blk.0.ffn_gate.weight";
-/// The last layer of a head that scores a sequence.
-const CLASSIFIER: &str = "cls.output.weight";
-
-/// What a file says of an encoder.
-struct File<'a> {
-    files: &'a WeightFiles,
-    metadata: &'a Metadata,
-    architecture: &'a str,
-}
 
 /// Reads the family and configuration of an encoder from the metadata and the tensors' shapes.
 pub(super) fn read(files: &WeightFiles, metadata: &Metadata) -> Result<Family> {
-    let file = File { files, metadata, architecture: metadata.require_string(ARCHITECTURE)? };
+    let file = GgufNetwork::new(files, metadata)?;
     let (architecture, names, config) = match file.architecture {
         "bert" => ("bert", &names::GGUF_BERT, file.bert()?),
         "nomic-bert" => ("nomic_bert", &names::GGUF_NOMIC_BERT, file.nomic_bert()?),
@@ -77,11 +67,7 @@ pub(crate) fn labels(files: &WeightFiles) -> usize {
     rows(files, CLASSIFIER).unwrap_or(0)
 }
 
-fn rows(files: &WeightFiles, tensor: &str) -> Option<usize> {
-    files.get(tensor)?.0.shape.first().copied()
-}
-
-impl File<'_> {
+impl GgufNetwork<'_> {
     /// BERT and the families that differ from it only in their tokenizers.
     fn bert(&self) -> Result<EncoderConfig> {
         let (rows, config) = (self.size("context_length")?, self.encoder()?);
@@ -161,10 +147,7 @@ impl File<'_> {
         if self.metadata.bool(&causal)? == Some(true) {
             return Err(self.error(unsupported(&causal, "true", "false: an encoder")).into());
         }
-        let Some(vocab_size) = rows(self.files, WORDS) else {
-            let problem = LoadProblem::MissingTensor { tensor: WORDS.into(), nearest: None };
-            return Err(self.error(problem).into());
-        };
+        let vocab_size = self.vocab_size()?;
         let (hidden_size, num_attention_heads) = (self.size("embedding_length")?, self.size("attention.head_count")?);
         let width = self.key("attention.key_length");
         if let Some(found) = self.metadata.usize(&width)?.filter(|width| width * num_attention_heads != hidden_size) {
@@ -201,22 +184,5 @@ impl File<'_> {
         let key = self.key("attention.layer_norm_epsilon");
         let eps = self.metadata.f32(&key)?.or(other);
         eps.map(f64::from).ok_or_else(|| self.error(bad_field(&key, "a FLOAT32", "no such key")).into())
-    }
-
-    /// A number that must be there, and more than nothing.
-    fn size(&self, name: &str) -> Result<usize> {
-        let key = self.key(name);
-        match self.metadata.require_usize(&key)? {
-            0 => Err(self.error(bad_field(&key, "at least 1", 0)).into()),
-            size => Ok(size),
-        }
-    }
-
-    fn key(&self, name: &str) -> String {
-        format!("{}.{name}", self.architecture)
-    }
-
-    fn error(&self, problem: LoadProblem) -> LoadError {
-        LoadError::new(self.metadata.path(), problem)
     }
 }

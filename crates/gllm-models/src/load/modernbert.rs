@@ -9,7 +9,8 @@ use gllm_core::{LoadProblem, Result};
 use serde::Deserialize;
 
 use crate::config::{
-    AttentionPositions, Biases, ClassifierConfig, LocalAttention, NormOrder, activation, bad_field, unsupported,
+    AttentionPositions, Biases, ClassifierConfig, LocalAttention, MAX_LAYERS, NormOrder, activation, bad_field,
+    local_layers, unsupported,
 };
 use crate::{EncoderConfig, PoolingMode, RotaryConfig, RotaryScaling};
 
@@ -83,9 +84,6 @@ fn window() -> usize {
     128
 }
 
-/// Far more than any model has, and few enough to make a list of.
-const MAX_LAYERS: usize = 100_000;
-
 pub(super) fn read(folder: &Path) -> Result<EncoderConfig> {
     EncoderConfig::read(folder, |file: File| {
         let layers = file.local_layers()?;
@@ -141,16 +139,7 @@ impl File {
             }
             return Ok((0..self.num_hidden_layers).map(|layer| !layer.is_multiple_of(every)).collect());
         };
-        if types.len() != self.num_hidden_layers {
-            let expected = format!("{} entries, one a block", self.num_hidden_layers);
-            return Err(bad_field("layer_types", expected, types.len()));
-        }
-        let is_local = |kind: &String| match kind.as_str() {
-            "full_attention" => Ok(false),
-            "sliding_attention" => Ok(true),
-            other => Err(unsupported("layer_types", other, "full_attention, sliding_attention")),
-        };
-        types.iter().map(is_local).collect()
+        local_layers(types, self.num_hidden_layers)
     }
 }
 

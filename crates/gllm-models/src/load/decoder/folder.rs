@@ -8,8 +8,7 @@ use gllm_core::{LoadError, LoadProblem, Result};
 use serde::Deserialize;
 
 use super::{DecoderFamily, SUPPORTED};
-use crate::config::{activation, bad_field, require_config, unsupported};
-use crate::decoder_config::MAX_LAYERS;
+use crate::config::{MAX_LAYERS, activation, bad_field, local_layers, require_config, unsupported};
 use crate::decoder_names::{self as names, DecoderNames};
 use crate::load::Task;
 use crate::{DecoderBiases, DecoderConfig, ExpertsConfig, RotaryConfig, RotaryPairs, RotaryScaling, SlidingWindow};
@@ -177,18 +176,7 @@ impl File {
         let is_used = self.use_sliding_window.unwrap_or(!is_qwen) && architecture != "llama";
         let Some(size) = self.sliding_window.filter(|_| is_used) else { return Ok(None) };
         let layers = match &self.layer_types {
-            Some(types) => {
-                if types.len() != self.num_hidden_layers {
-                    let expected = format!("{} entries, one a block", self.num_hidden_layers);
-                    return Err(bad_field("layer_types", expected, types.len()));
-                }
-                let is_local = |kind: &String| match kind.as_str() {
-                    "full_attention" => Ok(false),
-                    "sliding_attention" => Ok(true),
-                    other => Err(unsupported("layer_types", other, "full_attention, sliding_attention")),
-                };
-                types.iter().map(is_local).collect::<Outcome<_>>()?
-            }
+            Some(types) => local_layers(types, self.num_hidden_layers)?,
             None if is_qwen => {
                 let first = self.max_window_layers.unwrap_or(28);
                 (0..self.num_hidden_layers).map(|layer| layer >= first).collect()

@@ -5,33 +5,21 @@
 //!
 //! Source: `convert_hf_to_gguf.py` and `src/models` of llama.cpp (<https://github.com/ggml-org/llama.cpp>).
 
-use gllm_core::{LoadError, LoadProblem, Result};
+use gllm_core::Result;
 use gllm_quant::WeightFiles;
 use gllm_quant::gguf::Metadata;
 
 use super::{DecoderFamily, IN_GGUF};
-use crate::config::{bad_field, unsupported};
-use crate::decoder_config::MAX_LAYERS;
+use crate::config::{MAX_LAYERS, bad_field, unsupported};
 use crate::decoder_names;
 use crate::load::Task;
+use crate::load::gguf_file::{ARCHITECTURE, CLASSIFIER, GgufNetwork};
 use crate::{
     Activation, DecoderBiases, DecoderConfig, ExpertsConfig, RotaryConfig, RotaryPairs, RotaryScaling, SlidingWindow,
 };
 
-pub(super) const ARCHITECTURE: &str = "general.architecture";
-const WORDS: &str = "token_embd.weight";
-/// The layer that scores a sequence.
-const CLASSIFIER: &str = "cls.output.weight";
-
-/// What a file says of a decoder.
-struct File<'a> {
-    files: &'a WeightFiles,
-    metadata: &'a Metadata,
-    architecture: &'a str,
-}
-
 pub(super) fn read(files: &WeightFiles, metadata: &Metadata) -> Result<DecoderFamily> {
-    let file = File { files, metadata, architecture: metadata.require_string(ARCHITECTURE)? };
+    let file = GgufNetwork::new(files, metadata)?;
     let Some(name) = IN_GGUF.into_iter().find(|name| *name == file.architecture) else {
         let problem = unsupported(ARCHITECTURE, file.architecture, &IN_GGUF.join(", "));
         return Err(file.error(problem).into());
@@ -47,7 +35,7 @@ pub(super) fn read(files: &WeightFiles, metadata: &Metadata) -> Result<DecoderFa
     Ok(DecoderFamily { architecture: architecture.into(), names: &decoder_names::GGUF, config, task })
 }
 
-impl File<'_> {
+impl GgufNetwork<'_> {
     fn decoder(&self) -> Result<DecoderConfig> {
         let is_gemma = self.architecture == "gemma2";
         let causal = self.key("attention.causal");
@@ -55,10 +43,7 @@ impl File<'_> {
             let supported = "true: tokens that see those before them only";
             return Err(self.error(unsupported(&causal, "false", supported)).into());
         }
-        let Some(vocab_size) = self.rows(WORDS) else {
-            let problem = LoadProblem::MissingTensor { tensor: WORDS.into(), nearest: None };
-            return Err(self.error(problem).into());
-        };
+        let vocab_size = self.vocab_size()?;
         let (hidden_size, num_attention_heads) = (self.size("embedding_length")?, self.size("attention.head_count")?);
         let num_hidden_layers = self.size("block_count")?;
         if num_hidden_layers > MAX_LAYERS {
@@ -169,26 +154,5 @@ impl File<'_> {
             normalise: true,
             layers: (0..layers).map(|layer| self.files.contains(&format!("blk.{layer}.ffn_gate_inp.weight"))).collect(),
         }))
-    }
-
-    fn rows(&self, tensor: &str) -> Option<usize> {
-        self.files.describe(tensor)?.shape.first().copied()
-    }
-
-    /// A number that must be there, and more than nothing.
-    fn size(&self, name: &str) -> Result<usize> {
-        let key = self.key(name);
-        match self.metadata.require_usize(&key)? {
-            0 => Err(self.error(bad_field(&key, "at least 1", 0)).into()),
-            size => Ok(size),
-        }
-    }
-
-    fn key(&self, name: &str) -> String {
-        format!("{}.{name}", self.architecture)
-    }
-
-    fn error(&self, problem: LoadProblem) -> LoadError {
-        LoadError::new(self.metadata.path(), problem)
     }
 }

@@ -15,11 +15,11 @@ use super::simd::{Isa, Kernel, LANES, Simd};
 /// Outputs of a panel.
 const PANEL: usize = 2 * LANES;
 
-/// Most rows that are multiplied with a panel at once.
-const ROWS: usize = 12;
+/// Rows that are multiplied with a panel at once, the most first.
+const TILE_ROWS: [usize; 4] = [12, 6, 3, 1];
 
 /// Rows that a task takes through all panels: their activations stay in the cache.
-const TASK_ROWS: usize = 8 * ROWS;
+const TASK_ROWS: usize = 8 * TILE_ROWS[0];
 
 /// Inputs that are summed before the next tile of rows: the panel's weights for them stay in the first cache.
 const STEP: usize = 192;
@@ -100,7 +100,7 @@ impl DenseLinear {
         let n_panels = self.bias.len() / PANEL;
         let threads = rayon::current_num_threads();
         if n_rows >= threads * TASK_ROWS / 2 || n_rows * self.inputs * self.outputs < 1 << 18 {
-            let tasks = n_rows.div_ceil(n_rows.div_ceil(TASK_ROWS).next_multiple_of(threads)).max(ROWS);
+            let tasks = n_rows.div_ceil(n_rows.div_ceil(TASK_ROWS).next_multiple_of(threads)).max(TILE_ROWS[0]);
             let rows = x.par_chunks(tasks * self.inputs).zip(y.par_chunks_mut(tasks * self.outputs));
             rows.with_max_len(1).for_each(|(x, y)| {
                 isa.run(Block { layer: self, first_panel: 0, panels: n_panels, x, y, width: self.outputs, then });
@@ -156,21 +156,17 @@ impl Kernel for Block<'_> {
                 let weights = &weights[step.clone()];
                 let mut row = 0;
                 while row < n_rows {
-                    let rows = S::ROWS.min(ROWS).min(n_rows - row);
+                    let most = S::ROWS.min(n_rows - row);
+                    let rows = TILE_ROWS.into_iter().find(|rows| *rows <= most).unwrap_or(1);
                     let x = &x[row * inputs + step.start..];
                     let sums = &mut sums[row..row + rows];
                     match rows {
                         12 => add_products::<S, 12>(simd, weights, x, inputs, sums),
-                        6.. => add_products::<S, 6>(simd, weights, x, inputs, &mut sums[..6]),
-                        3.. => add_products::<S, 3>(simd, weights, x, inputs, &mut sums[..3]),
-                        _ => add_products::<S, 1>(simd, weights, x, inputs, &mut sums[..1]),
+                        6 => add_products::<S, 6>(simd, weights, x, inputs, sums),
+                        3 => add_products::<S, 3>(simd, weights, x, inputs, sums),
+                        _ => add_products::<S, 1>(simd, weights, x, inputs, sums),
                     }
-                    row += match rows {
-                        12 => 12,
-                        6.. => 6,
-                        3.. => 3,
-                        _ => 1,
-                    };
+                    row += rows;
                 }
             }
             let bias = &layer.bias[(first_panel + panel) * PANEL..][..PANEL];
