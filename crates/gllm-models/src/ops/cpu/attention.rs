@@ -254,3 +254,85 @@ fn add_values<S: Simd, const T: usize>(
 fn vector(x: &[f32]) -> &[f32; LANES] {
     x.first_chunk().unwrap_or(&[0.0; LANES])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Whole {
+        keys: Vec<f32>,
+        values: Vec<f32>,
+        head_dim: usize,
+    }
+
+    impl Pages for Whole {
+        fn keys(&self, page: usize) -> Cow<'_, [f32]> {
+            Cow::Borrowed(&self.keys[page * PAGE * self.head_dim..][..PAGE * self.head_dim])
+        }
+
+        fn values(&self, page: usize) -> Cow<'_, [f32]> {
+            let size = PAGE * padded(self.head_dim);
+            Cow::Borrowed(&self.values[page * size..][..size])
+        }
+    }
+
+    fn number(i: usize) -> f32 {
+        ((i * 7919) % 2003) as f32 / 400.0 - 2.5
+    }
+
+    /// Exact, from the definition.
+    fn expected(pages: &Whole, query: &[f32], visible: Range<usize>, soft_cap: Option<f32>) -> Vec<f64> {
+        let head_dim = pages.head_dim;
+        let score = |place: usize| {
+            let key = |d: usize| pages.keys[place / PAGE * PAGE * head_dim + d * PAGE + place % PAGE];
+            let dot: f64 = (0..head_dim).map(|d| f64::from(query[d]) * f64::from(key(d))).sum();
+            soft_cap.map_or(dot, |cap| f64::from(cap) * (dot / f64::from(cap)).tanh())
+        };
+        let largest = visible.clone().map(score).fold(f64::NEG_INFINITY, f64::max);
+        let weights: Vec<f64> = visible.clone().map(|place| (score(place) - largest).exp()).collect();
+        let total: f64 = weights.iter().sum();
+        let value = |d: usize| {
+            let terms = visible.clone().zip(&weights);
+            terms.map(|(place, w)| w * f64::from(pages.values[place * padded(head_dim) + d])).sum::<f64>() / total
+        };
+        (0..head_dim).map(value).collect()
+    }
+
+    #[test]
+    fn tiles_are_right_and_the_same_on_every_instruction_set_and_one_by_one() {
+        for head_dim in [2, 10, 16, 40] {
+            let places = 3 * PAGE;
+            let pages = Whole {
+                keys: (0..places * head_dim).map(|i| number(i + 5) * 0.3).collect(),
+                values: (0..places * padded(head_dim)).map(|i| number(3 * i + 1)).collect(),
+                head_dim,
+            };
+            let query = |index: usize, query: &mut [f32]| {
+                query.iter_mut().enumerate().for_each(|(d, x)| *x = number(index * 31 + d * 7));
+            };
+            // Within a page, over borders of pages, nothing before the last page.
+            let visible =
+                |index: usize| [0..1, 0..64, 3..70, 60..191, 130..131, 0..192, 63..65, 128..192][index].clone();
+            for soft_cap in [None, Some(3.0)] {
+                let seen = Seen { pages: &pages, soft_cap };
+                for n_queries in 1..=TILE {
+                    let found = |isa| attend(isa, &seen, n_queries, head_dim, query, visible);
+                    let mut sets = Isa::all();
+                    let scalar = sets.next().map(found).expect("scalar");
+                    for (index, found) in scalar.chunks(padded(head_dim)).enumerate() {
+                        let mut own = vec![0.0; head_dim];
+                        query(index, &mut own);
+                        for (found, exact) in found.iter().zip(expected(&pages, &own, visible(index), soft_cap)) {
+                            assert!((f64::from(*found) - exact).abs() <= 2e-5, "{head_dim}: {found}, expected {exact}");
+                        }
+                        let alone = |isa| attend(isa, &seen, 1, head_dim, |_, q| query(index, q), |_| visible(index));
+                        assert!(Isa::all().all(|isa| alone(isa) == *found), "{head_dim}, query {index} alone");
+                    }
+                    for isa in sets {
+                        assert_eq!(found(isa), scalar, "{isa:?}, {head_dim}, {n_queries} queries");
+                    }
+                }
+            }
+        }
+    }
+}

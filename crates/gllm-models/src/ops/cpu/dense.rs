@@ -233,3 +233,56 @@ fn add_products<S: Simd, const R: usize>(
         halves[1] = simd.to_array(totals[1]);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(len: usize, seed: usize) -> Vec<f32> {
+        (0..len).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0).collect()
+    }
+
+    /// Rows, inputs, outputs: nothing divides a panel, a tile or a step.
+    const SIZES: [[usize; 3]; 6] = [[1, 1, 1], [2, 7, 33], [13, 200, 70], [29, 193, 32], [101, 64, 100], [250, 40, 65]];
+
+    #[test]
+    fn products_are_right_and_the_same_on_every_instruction_set_and_row_by_row() {
+        for [rows, inputs, outputs] in SIZES {
+            let (weight, bias, x) = (numbers(outputs * inputs, 1), numbers(outputs, 2), numbers(rows * inputs, 3));
+            let layer = DenseLinear::new(&[(&weight, Some(&bias))], inputs);
+            let product = |isa, x: &[f32]| layer.forward_with(isa, x, Then::Nothing);
+            let exact = |y: Vec<f32>| y.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+            let mut sets = Isa::all();
+            let expected = sets.next().map(|isa| product(isa, &x)).expect("scalar");
+            for (row, y) in expected.chunks(outputs).enumerate() {
+                for (output, found) in y.iter().enumerate() {
+                    let terms = weight[output * inputs..][..inputs].iter().zip(&x[row * inputs..]);
+                    let sum: f64 = terms.map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
+                    let error = (f64::from(*found) - sum - f64::from(bias[output])).abs();
+                    assert!(error <= 1e-5 * (inputs as f64).sqrt(), "{rows} {inputs} {outputs}: {error}");
+                }
+            }
+            let expected = exact(expected);
+            for isa in sets {
+                assert_eq!(exact(product(isa, &x)), expected, "{isa:?} {rows} {inputs} {outputs}");
+                let alone = x.chunks(inputs).flat_map(|x| exact(product(isa, x)));
+                assert!(alone.eq(expected.iter().copied()), "{isa:?} {rows} {inputs} {outputs}, row by row");
+            }
+        }
+    }
+
+    #[test]
+    fn joined_layers_are_as_those_one_by_one() {
+        let (inputs, x) = (50, numbers(3 * 50, 4));
+        let layers =
+            [64, 32, 20].map(|outputs| DenseLinear::new(&[(&numbers(outputs * inputs, outputs), None)], inputs));
+        let joined = DenseLinear::joined(&layers.each_ref()).expect("whole panels but for the last");
+        let y = joined.forward(&x, Then::Silu);
+        let apart = layers.each_ref().map(|layer| layer.forward(&x, Then::Silu));
+        for (row, y) in y.chunks(116).enumerate() {
+            let expected = apart.iter().zip([64, 32, 20]).flat_map(|(y, width)| &y[row * width..(row + 1) * width]);
+            assert!(y.iter().eq(expected), "row {row}");
+        }
+        assert!(DenseLinear::joined(&[&layers[2], &layers[0]]).is_none());
+    }
+}

@@ -23,7 +23,10 @@ pub(crate) enum Gate {
 /// - `both`: `[rows, 2 * width]`, in each row the gate first
 /// - returns `[rows, width]`
 pub(crate) fn gate(both: &[f32], width: usize, gate: Gate) -> Vec<f32> {
-    let isa = Isa::detect();
+    gate_with(Isa::detect(), both, width, gate)
+}
+
+fn gate_with(isa: Isa, both: &[f32], width: usize, gate: Gate) -> Vec<f32> {
     let len = both.len() / 2;
     assert!(len.is_multiple_of(width), "{len} results in rows of {width}");
     // Not zeros first: those of a prompt are more than the caches hold.
@@ -80,4 +83,35 @@ fn gated<S: Simd>(simd: S, kind: Gate, gate: &[f32; LANES], value: &[f32; LANES]
         Gate::GeluTanh => gelu_tanh(simd, simd.load(gate)),
     };
     simd.to_array(simd.mul(gate, simd.load(value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_instruction_set_agrees_with_scalar_bit_for_bit() {
+        for width in [1, 2, 15, 16, 17, 33, 100] {
+            let numbers = |len: usize, seed: usize| -> Vec<f32> {
+                (0..len).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0).collect()
+            };
+            let both = numbers(3 * 2 * width, 1);
+            let found = |isa: Isa| gate_with(isa, &both, width, Gate::Silu);
+
+            let mut sets = Isa::all();
+            let expected = sets.next().map(found).expect("scalar");
+            for (both, y) in both.chunks(2 * width).zip(expected.chunks(width)) {
+                for (index, y) in y.iter().enumerate() {
+                    let (x, value) = (f64::from(both[index]), f64::from(both[width + index]));
+                    assert!((x / (1.0 + (-x).exp()) * value - f64::from(*y)).abs() <= 1e-6, "{width}");
+                }
+            }
+            for isa in sets {
+                assert!(
+                    found(isa).iter().map(|x| x.to_bits()).eq(expected.iter().map(|x| x.to_bits())),
+                    "{isa:?} {width}"
+                );
+            }
+        }
+    }
 }

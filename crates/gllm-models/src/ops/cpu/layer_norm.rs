@@ -91,3 +91,43 @@ fn sum<S: Simd>(simd: S, row: &[f32], of: impl Fn(S::V) -> S::V, of_last: impl F
     let total = chunks.iter().fold(simd.splat(0.0), |total, chunk| simd.add(total, of(simd.load(chunk))));
     last.iter().fold(simd.sum(total), |total, x| total + of_last(*x))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_instruction_set_agrees_with_scalar_bit_for_bit() {
+        for width in [1, 2, 15, 16, 17, 33, 100] {
+            let numbers = |len: usize, seed: usize| -> Vec<f32> {
+                (0..len).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0).collect()
+            };
+            let (x, residual) = (numbers(3 * width, 1), numbers(3 * width, 4));
+            let (weight, bias) = (numbers(width, 2), numbers(width, 3));
+            let found = |isa: Isa| {
+                let mut y = x.clone();
+                let norm = Norm { weight: &weight, bias: Some(&bias), eps: 1e-3 };
+                isa.run(Rows { x: &mut y, residual: Some(&residual), norm });
+                y
+            };
+            let mut sets = Isa::all();
+            let expected = sets.next().map(found).expect("scalar");
+            let sums: Vec<f64> = x.iter().zip(&residual).map(|(x, residual)| f64::from(x + residual)).collect();
+            for (x, y) in sums.chunks(width).zip(expected.chunks(width)) {
+                let mean = x.iter().sum::<f64>() / width as f64;
+                let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / width as f64;
+                for (index, (x, y)) in x.iter().zip(y).enumerate() {
+                    let normal = (x - mean) / (variance + 1e-3).sqrt();
+                    let exact = normal * f64::from(weight[index]) + f64::from(bias[index]);
+                    assert!((exact - f64::from(*y)).abs() <= 1e-5, "{width}: {y}, expected {exact}");
+                }
+            }
+            for isa in sets {
+                assert!(
+                    found(isa).iter().map(|x| x.to_bits()).eq(expected.iter().map(|x| x.to_bits())),
+                    "{isa:?} {width}"
+                );
+            }
+        }
+    }
+}

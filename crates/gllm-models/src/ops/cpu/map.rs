@@ -42,3 +42,67 @@ impl Kernel for Elements<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Then; 6] = [Then::Nothing, Then::Gelu, Then::GeluTanh, Then::Silu, Then::Tanh, Then::Relu];
+
+    /// erf in f64 by its Maclaurin series, and by symmetry and its limit where that converges slowly.
+    fn erf_series(t: f64) -> f64 {
+        if t.abs() > 5.0 {
+            return t.signum();
+        }
+        let mut term = t;
+        let mut sum = t;
+        for n in 1..200 {
+            term *= -t * t / f64::from(n);
+            sum += term / f64::from(2 * n + 1);
+        }
+        sum * std::f64::consts::FRAC_2_SQRT_PI
+    }
+
+    fn inputs() -> Vec<f32> {
+        (-70_000..=70_000).map(|i| i as f32 * 1e-4).chain([0.0, -0.0, 1e-30, -1e-30, 100.0, -100.0]).collect()
+    }
+
+    #[test]
+    fn gelu_is_exact_to_rounding() {
+        let mut found = inputs();
+        map(&mut found, Then::Gelu);
+        for (x, found) in inputs().into_iter().zip(found) {
+            let x = f64::from(x);
+            let expected = 0.5 * x * (1.0 + erf_series(x * std::f64::consts::FRAC_1_SQRT_2));
+            let error = (f64::from(found) - expected).abs();
+            assert!(error <= 5e-7 * x.abs().max(1.0), "gelu({x}) = {found}, expected {expected}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_stays_so() {
+        let mut values = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+        map(&mut values, Then::Gelu);
+        assert!(values[0].is_nan() && values[1] == f32::INFINITY, "{values:?}");
+        assert!(values[2] == 0.0 || values[2].is_nan(), "{values:?}");
+    }
+
+    #[test]
+    fn every_instruction_set_agrees_with_scalar_bit_for_bit() {
+        let all = inputs();
+        for then in ALL {
+            for length in (0..70).chain([TASK - 1, TASK + 1, all.len()]) {
+                let found = |isa: Isa| {
+                    let mut x = all[..length].to_vec();
+                    isa.run(Elements { x: &mut x, then });
+                    x.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+                };
+                let mut sets = Isa::all();
+                let expected = sets.next().map(found);
+                for isa in sets {
+                    assert_eq!(Some(found(isa)), expected, "{isa:?} {then:?}, {length} elements");
+                }
+            }
+        }
+    }
+}

@@ -58,3 +58,38 @@ impl Kernel for Rows<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_instruction_set_agrees_with_scalar_bit_for_bit() {
+        for width in [1, 2, 15, 16, 17, 33, 100] {
+            let numbers = |len: usize, seed: usize| -> Vec<f32> {
+                (0..len).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0).collect()
+            };
+            let (x, weight) = (numbers(3 * width, 1), numbers(width, 2));
+            let found = |isa: Isa| {
+                let mut y = x.clone();
+                isa.run(Rows { x: &mut y, weight: &weight, eps: 1e-6 });
+                y
+            };
+            let mut sets = Isa::all();
+            let expected = sets.next().map(found).expect("scalar");
+            for (x, y) in x.chunks(width).zip(expected.chunks(width)) {
+                let squares: f64 = x.iter().map(|x| f64::from(*x).powi(2)).sum();
+                let factor = 1.0 / (squares / width as f64 + 1e-6).sqrt();
+                for ((x, weight), y) in x.iter().zip(&weight).zip(y) {
+                    assert!((f64::from(*x) * factor * f64::from(*weight) - f64::from(*y)).abs() <= 1e-6, "{width}");
+                }
+            }
+            for isa in sets {
+                assert!(
+                    found(isa).iter().map(|x| x.to_bits()).eq(expected.iter().map(|x| x.to_bits())),
+                    "{isa:?} {width}"
+                );
+            }
+        }
+    }
+}
