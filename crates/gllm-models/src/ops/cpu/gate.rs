@@ -47,6 +47,32 @@ fn gate_with(isa: Isa, both: &[f32], width: usize, gate: Gate) -> Vec<f32> {
     out
 }
 
+/// `gate = activation(gate) · value`, both as long.
+pub(crate) fn gate_by(gate: &mut [f32], value: &[f32], kind: Gate) {
+    Isa::detect().run(Pair { gate, value, kind });
+}
+
+struct Pair<'a> {
+    gate: &'a mut [f32],
+    value: &'a [f32],
+    kind: Gate,
+}
+
+impl Kernel for Pair<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(self, simd: S) {
+        let ((gates, last_gates), (values, last_values)) = (self.gate.as_chunks_mut(), self.value.as_chunks());
+        for (gate, value) in gates.iter_mut().zip(values) {
+            *gate = gated(simd, self.kind, gate, value);
+        }
+        let fill = |part: &[f32]| std::array::from_fn(|i| part.get(i).copied().unwrap_or(0.0));
+        let last = gated(simd, self.kind, &fill(last_gates), &fill(last_values));
+        last_gates.iter_mut().zip(last).for_each(|(gate, last)| *gate = last);
+    }
+}
+
 struct Rows<'a> {
     both: &'a [f32],
     width: usize,
