@@ -7,11 +7,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 use gllm_core::{InferenceError, Result};
 
 use crate::decoder_names::DecoderNames;
-use crate::device::is_cpu;
 use crate::layers::{CausalAttention, EmbeddingTable, Experts, FeedForward, FeedForwardConfig, Linear, RmsNorm};
 use crate::ops::cached_attention::Span;
 use crate::ops::rotary::{Rotation, angles};
-use crate::{CacheType, DecoderConfig, KvCache, Weights};
+use crate::{CacheType, DecoderConfig, KvCache, Weights, threads};
 
 /// Token ids to hidden states.
 #[derive(Debug)]
@@ -119,8 +118,7 @@ impl Decoder {
     }
 
     fn run(&self, batch: &mut [Step<'_>], keeps: bool) -> Result<Tensor<2>> {
-        // On a thread of the pool, each of the many small tasks is handed on without waking that thread first.
-        if is_cpu(&self.device) { rayon::scope(|_| self.compute(batch, keeps)) } else { self.compute(batch, keeps) }
+        threads::run(&self.device, || self.compute(batch, keeps))
     }
 
     /// `keeps`: whether the caches are used again.

@@ -9,7 +9,7 @@ use gllm_quant::WeightFiles;
 use crate::decoder::{Decoder, Step};
 use crate::layers::Linear;
 use crate::load::decoder::{self, DecoderFamily};
-use crate::{CacheType, DecoderConfig, KvCache, Weights};
+use crate::{CacheType, DecoderConfig, KvCache, Weights, threads};
 
 /// A loaded language model: tokens to logits of the next one.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl GeneratorModel {
     /// - returns `[rows, vocab]`
     #[must_use]
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        let logits = self.head.forward(hidden);
+        let logits = threads::run(self.device(), || self.head.forward(hidden));
         match self.config().logits_soft_cap {
             Some(cap) => (logits / cap).tanh() * cap,
             None => logits,

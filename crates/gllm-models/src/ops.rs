@@ -21,6 +21,8 @@ pub(crate) use activation::activate;
 pub(crate) use add_norm::{add_norm, norm};
 pub(crate) use attention::{AttentionPattern, ScoreBias, attention};
 #[cfg(feature = "cpu")]
+pub(crate) use cpu::buffers::reused;
+#[cfg(feature = "cpu")]
 pub(crate) use cpu::dense::DenseLinear;
 #[cfg(feature = "cpu")]
 pub(crate) use cpu::layer_norm::Norm;

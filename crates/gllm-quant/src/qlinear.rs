@@ -94,19 +94,19 @@ impl QLinear {
     /// If `x` isn't whole rows.
     #[must_use]
     pub fn forward(&self, x: &[f32]) -> Vec<f32> {
-        Self::forward_together(&[self], x)
+        Self::forward_together(&[self], x, Vec::new())
     }
 
     /// The products of several layers with the same activations, which are computed at once.
     ///
     /// # Shapes
     /// - `x`: `[rows, inputs]`
-    /// - returns `[rows, outputs of all layers]`, in a row those of the first layer first
+    /// - returns `[rows, outputs of all layers]`, in a row those of the first layer first, in the memory of `y`
     ///
     /// # Panics
     /// If `x` isn't whole rows, or the layers differ in their inputs.
     #[must_use]
-    pub fn forward_together(layers: &[&Self], x: &[f32]) -> Vec<f32> {
+    pub fn forward_together(layers: &[&Self], x: &[f32], y: Vec<f32>) -> Vec<f32> {
         let Some(first) = layers.first() else { return Vec::new() };
         let (inputs, outputs) = (first.inputs(), layers.iter().map(|layer| layer.outputs()).sum::<usize>());
         assert!(layers.iter().all(|layer| layer.inputs() == inputs), "layers of other than {inputs} inputs");
@@ -116,7 +116,7 @@ impl QLinear {
         }
         let x = &first.sorted(x);
         let factors = layers.iter().map(|layer| layer.factor());
-        multiply(first.isa, &factors.collect::<Vec<_>>(), x)
+        multiply(first.isa, &factors.collect::<Vec<_>>(), x, y)
     }
 
     /// One result of the products of two layers with the same activations: `combine` changes a run of the first layer's
@@ -124,21 +124,24 @@ impl QLinear {
     ///
     /// # Shapes
     /// - `x`: `[rows, inputs]`
-    /// - returns `[rows, outputs of a layer]`
+    /// - returns `[rows, outputs of a layer]`, in the memory of `y`
     ///
     /// # Panics
     /// If `x` isn't whole rows, or the layers differ in their sizes.
     #[must_use]
-    pub fn forward_combined(layers: [&Self; 2], x: &[f32], combine: &(dyn Fn(&mut [f32], &[f32]) + Sync)) -> Vec<f32> {
+    pub fn forward_combined(
+        layers: [&Self; 2],
+        x: &[f32],
+        combine: &(dyn Fn(&mut [f32], &[f32]) + Sync),
+        y: Vec<f32>,
+    ) -> Vec<f32> {
         let [first, second] = layers;
         let [inputs, outputs] = [first.inputs(), first.outputs()];
         assert!(second.inputs() == inputs && second.outputs() == outputs, "layers of different sizes");
         assert!(x.len().is_multiple_of(inputs), "{} activations in rows of {inputs}", x.len());
-        if first.order == second.order {
-            let factors = layers.map(Self::factor);
-            if let Some(combined) = multiply_two(first.isa, factors, &first.sorted(x), combine) {
-                return combined;
-            }
+        let parts = layers.map(|layer| layer.weight.kind().format().parts);
+        if first.order == second.order && parts[0] == parts[1] {
+            return multiply_two(first.isa, layers.map(Self::factor), &first.sorted(x), combine, y);
         }
         let mut combined = first.forward(x);
         combine(&mut combined, &second.forward(x));

@@ -17,7 +17,7 @@ pub(crate) fn gate(both: Tensor<2>, activation: Activation) -> Tensor<2> {
     #[cfg(feature = "cpu")]
     if cpu::runs_here(&both.device()) {
         if let Some(kernel) = kernel(activation) {
-            return cpu::map(both, width, &mut |both| cpu::gate::gate(both, width, kernel));
+            return cpu::map(both, width, &mut |both, out| cpu::gate::gate(both, width, kernel, out));
         }
     }
     let half = |index: usize| both.clone().slice([0..tokens, index * width..(index + 1) * width]);
@@ -33,7 +33,7 @@ pub(crate) fn gate(both: Tensor<2>, activation: Activation) -> Tensor<2> {
 pub(crate) fn gate_packed(x: Tensor<2>, layers: [&QLinear; 2], activation: Activation) -> Option<Tensor<2>> {
     let kernel = kernel(activation)?;
     let combine = |gate: &mut [f32], value: &[f32]| cpu::gate::gate_by(gate, value, kernel);
-    Some(cpu::map(x, layers[0].outputs(), &mut |x| QLinear::forward_combined(layers, x, &combine)))
+    Some(cpu::map(x, layers[0].outputs(), &mut |x, y| QLinear::forward_combined(layers, x, &combine, y)))
 }
 
 #[cfg(feature = "cpu")]

@@ -1,16 +1,15 @@
 //! A matrix that several threads write, each its own columns.
 
 use std::marker::PhantomData;
-use std::mem::MaybeUninit;
 
 use crate::matmul::PANEL;
 
-/// `[rows, width]`, row-major, its columns shared out among the threads; nothing is there before it is written.
+/// `[rows, width]`, row-major, its columns shared out among the threads.
 pub(crate) struct Columns<'a> {
-    values: *mut MaybeUninit<f32>,
+    values: *mut f32,
     rows: usize,
     width: usize,
-    lifetime: PhantomData<&'a mut [MaybeUninit<f32>]>,
+    lifetime: PhantomData<&'a mut [f32]>,
 }
 
 #[expect(unsafe_code, reason = "threads write different columns")]
@@ -20,7 +19,7 @@ unsafe impl Sync for Columns<'_> {}
 
 impl<'a> Columns<'a> {
     /// Over `values`, whose length is a multiple of `width`.
-    pub(crate) fn new(values: &'a mut [MaybeUninit<f32>], width: usize) -> Self {
+    pub(crate) fn new(values: &'a mut [f32], width: usize) -> Self {
         assert!(values.len().is_multiple_of(width), "{} values in rows of {width}", values.len());
         Self { rows: values.len() / width, values: values.as_mut_ptr(), width, lifetime: PhantomData }
     }
@@ -40,10 +39,8 @@ impl<'a> Columns<'a> {
                 unsafe { std::slice::from_raw_parts_mut(self.values.add((first_row + row) * self.width + first), len) };
             // A copy of a known length is one instruction.
             match out.first_chunk_mut::<PANEL>() {
-                Some(out) => *out = products.map(MaybeUninit::new),
-                None => {
-                    out.write_copy_of_slice(&products[..len]);
-                }
+                Some(out) => *out = *products,
+                None => out.copy_from_slice(&products[..len]),
             }
         }
     }

@@ -27,8 +27,8 @@ pub(crate) struct Factor<'a> {
 ///
 /// # Shapes
 /// - `x`: `[rows, inputs]`
-/// - returns `[rows, outputs of all factors]`
-pub(crate) fn multiply(isa: Isa, factors: &[Factor<'_>], x: &[f32]) -> Vec<f32> {
+/// - returns `[rows, outputs of all factors]`, in the memory of `y`
+pub(crate) fn multiply(isa: Isa, factors: &[Factor<'_>], x: &[f32], y: Vec<f32>) -> Vec<f32> {
     let quantized = quantized(isa, factors, x);
     let (mut panels, mut width) = (0, 0);
     // Each with its first panel among those of all jobs, and its first column.
@@ -39,7 +39,7 @@ pub(crate) fn multiply(isa: Isa, factors: &[Factor<'_>], x: &[f32]) -> Vec<f32> 
         width += factor.matrix.outputs();
     }
     let chunks = jobs.iter().map(|(job, ..)| job.chunks()).max().unwrap_or(0);
-    made(factors, x, width, chunks, panels, |chunk, panel, columns| {
+    made(factors, x, (y, width), chunks, panels, |chunk, panel, columns| {
         let (job, first_panel, first_column) = &jobs[jobs.partition_point(|(_, first, _)| *first <= panel) - 1];
         let panel = panel - first_panel;
         let (column, outputs) = (first_column + panel * PANEL, job.outputs(panel).len());
@@ -56,26 +56,24 @@ pub(crate) fn multiply(isa: Isa, factors: &[Factor<'_>], x: &[f32]) -> Vec<f32> 
 }
 
 /// The products of `x` with two factors of as many inputs and outputs, the first as `combine` changes it by the second.
-/// They are combined before they are written, so that half as much is. `None` if the factors need activations in
-/// different tiles.
+/// They are combined before they are written, so that half as much is.
+///
+/// The factors must take activations of as many parts, which makes their tiles alike.
 ///
 /// # Shapes
 /// - `x`: `[rows, inputs]`
-/// - returns `[rows, outputs of a factor]`
+/// - returns `[rows, outputs of a factor]`, in the memory of `y`
 pub(crate) fn multiply_two(
     isa: Isa,
     factors: [Factor<'_>; 2],
     x: &[f32],
     combine: &(dyn Fn(&mut [f32], &[f32]) + Sync),
-) -> Option<Vec<f32>> {
-    let parts = factors.map(|factor| factor.matrix.kind().format().parts);
-    if parts[0] != parts[1] {
-        return None;
-    }
+    y: Vec<f32>,
+) -> Vec<f32> {
     let quantized = quantized(isa, &factors, x);
     let [first, second] = factors.map(|factor| Job::new(isa, factor, &quantized));
     let Factor { matrix, .. } = first.factor;
-    Some(made(&factors, x, matrix.outputs(), first.chunks(), matrix.panels(), |chunk, panel, columns| {
+    made(&factors, x, (y, matrix.outputs()), first.chunks(), matrix.panels(), |chunk, panel, columns| {
         for index in first.chunk(chunk) {
             let mut places = [[[0.0; PANEL]; TILE_ROWS[0]]; 2];
             let [of_first, of_second] = &mut places;
@@ -88,31 +86,25 @@ pub(crate) fn multiply_two(
                 columns.write(first_row, panel * PANEL, products, first.outputs(panel).len());
             }
         }
-    }))
+    })
 }
 
-/// `[rows of x, width]`, written by `write`, which gets each chunk and, for each, in parallel, each panel.
+/// `[rows of x, width]` in the memory of `y`, written by `write`, which gets each chunk and, for each, in parallel, each
+/// panel.
 fn made(
     factors: &[Factor<'_>],
     x: &[f32],
-    width: usize,
+    (mut y, width): (Vec<f32>, usize),
     chunks: usize,
     panels: usize,
     write: impl Fn(usize, usize, &Columns<'_>) + Sync,
 ) -> Vec<f32> {
     let Some(Factor { matrix, .. }) = factors.first().filter(|_| !x.is_empty()) else { return Vec::new() };
     let task = (TASK_BYTES / matrix.panel(0).len()).max(1);
-    let len = x.len() / matrix.inputs() * width;
-    // Not zeros first: the outputs of a prompt are more than the caches hold.
-    let mut y = Vec::with_capacity(len);
-    let columns = Columns::new(&mut y.spare_capacity_mut()[..len], width);
+    y.resize(x.len() / matrix.inputs() * width, 0.0);
+    let columns = Columns::new(&mut y, width);
     for chunk in 0..chunks {
         (0..panels).into_par_iter().with_min_len(task).for_each(|panel| write(chunk, panel, &columns));
-    }
-    #[expect(unsafe_code, reason = "every place was written")]
-    // SAFETY: the tiles of all chunks have all rows, and the panels all columns.
-    unsafe {
-        y.set_len(len);
     }
     y
 }
@@ -261,7 +253,7 @@ mod tests {
                 let matrix = PackedMatrix::new(kind, [outputs, inputs], span, |row| rows[row].clone());
                 let (x, bias) = (numbers.floats(n_rows * inputs), numbers.floats(outputs));
                 let product = |isa, x: &[f32]| {
-                    let y = multiply(isa, &[Factor { matrix: &matrix, bias: Some(&bias) }], x);
+                    let y = multiply(isa, &[Factor { matrix: &matrix, bias: Some(&bias) }], x, vec![f32::NAN; 7]);
                     y.iter().map(|y| y.to_bits()).collect::<Vec<_>>()
                 };
                 let expected = product(Isa::Scalar, &x);
@@ -294,7 +286,7 @@ mod tests {
             let x = numbers.floats(n_rows * inputs);
             let product = |factors: &[Factor<'_>]| {
                 let outputs: usize = factors.iter().map(|factor| factor.matrix.outputs()).sum();
-                (multiply(Isa::detect(), factors, &x), outputs)
+                (multiply(Isa::detect(), factors, &x, Vec::new()), outputs)
             };
             let (together, width) = product(&factors);
             let mut first = 0;
@@ -316,7 +308,7 @@ mod tests {
                 let matrix = PackedMatrix::new(kind, [PANEL, inputs], BLOCK, |_| row.clone());
                 for x in [1.0, -1.0] {
                     let product = |isa| {
-                        let y = multiply(isa, &[Factor { matrix: &matrix, bias: None }], &vec![x; inputs]);
+                        let y = multiply(isa, &[Factor { matrix: &matrix, bias: None }], &vec![x; inputs], Vec::new());
                         y.into_iter().map(f32::to_bits).collect::<Vec<_>>()
                     };
                     for isa in Isa::all() {
@@ -337,7 +329,7 @@ mod tests {
                 // Exact in 8 bits: whole numbers up to 127, one of which is in every block.
                 let whole = |i: usize| if i.is_multiple_of(BLOCK) { 127.0 } else { (numbers.float() * 127.0).round() };
                 let x: Vec<f32> = (0..n_rows * inputs).map(whole).collect();
-                let y = multiply(Isa::detect(), &[Factor { matrix: &matrix, bias: None }], &x);
+                let y = multiply(Isa::detect(), &[Factor { matrix: &matrix, bias: None }], &x, Vec::new());
                 for (x, y) in x.chunks(inputs).zip(y.chunks(outputs)) {
                     for (row, &found) in rows.iter().zip(y) {
                         let terms = weights(kind, row, span).into_iter().zip(x).map(|(w, x)| w * f64::from(*x));
