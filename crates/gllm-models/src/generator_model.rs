@@ -86,6 +86,17 @@ impl GeneratorModel {
         self.decoder.forward(batch)
     }
 
+    /// As [`GeneratorModel::forward`], for the last token of each step alone, which the last block computes no more than.
+    ///
+    /// # Shapes
+    /// - returns `[steps, hidden]`
+    ///
+    /// # Errors
+    /// As [`GeneratorModel::forward`].
+    pub fn forward_last(&self, batch: &mut [Step<'_>]) -> Result<Tensor<2>> {
+        self.decoder.forward_last(batch)
+    }
+
     /// Logits of the token that follows each row.
     ///
     /// # Shapes

@@ -33,13 +33,14 @@ struct Buffers {
 }
 
 impl Buffers {
-    /// With room for so many codes, scales and sub-blocks, and anything in it.
+    /// With room for at least so many codes, scales and sub-blocks, and anything in it.
     fn take(codes: usize, scales: usize, subs: usize) -> Self {
         let mut buffers = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
-        buffers.codes.resize(codes, 0);
-        buffers.scales.resize(scales, 0.0);
-        buffers.starts.resize(subs, 0);
-        buffers.sums.resize(subs, 0.0);
+        // Never shorter: what is added is cleared.
+        buffers.codes.resize(codes.max(buffers.codes.len()), 0);
+        buffers.scales.resize(scales.max(buffers.scales.len()), 0.0);
+        buffers.starts.resize(subs.max(buffers.starts.len()), 0);
+        buffers.sums.resize(subs.max(buffers.sums.len()), 0.0);
         buffers
     }
 }
