@@ -78,4 +78,5 @@ pub use sampling::{Choice, Sampler, SamplingOptions, TokenMask};
 pub use sentence::{PoolingMode, SentencePipeline};
 pub use sequences::Sequences;
 pub use sparse::{LexicalHead, SparseHead, SpladeHead};
+pub use text_sequence::TextSequence;
 pub use weights::Weights;
