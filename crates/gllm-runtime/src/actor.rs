@@ -5,7 +5,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use gllm_core::{Error, InferenceError, Result};
 
 /// Requests that may wait before senders have to.
@@ -53,6 +53,11 @@ pub(crate) fn submit<R: Request>(inbox: &Sender<R>, request: R) {
     if let Err(refused) = inbox.send(request) {
         refused.into_inner().refuse(stopped("it can't be reached"));
     }
+}
+
+/// Waits for what `ready` of [`spawn`] is told.
+pub(crate) fn loaded<T>(is_ready: &Receiver<Result<T>>) -> Result<T> {
+    is_ready.recv().map_err(|_| stopped("it ended before its model was loaded"))?
 }
 
 fn stopped(reason: &str) -> Error {

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, bounded};
 use gllm_core::{EmbeddingResponse, Error, Result};
 use gllm_models::{EmbedOptions, EmbeddingEngine};
 
+use crate::ClientConfig;
 use crate::actor::{self, Request, guarded};
+use crate::load::find;
 
 /// A way to a thread that owns an embedding model. Clones share the thread.
 #[derive(Clone, Debug)]
@@ -39,6 +41,38 @@ impl fmt::Debug for EmbedRequest {
 }
 
 impl EmbedderHandle {
+    /// The model of [`EmbedderHandle::new`].
+    pub const DEFAULT_MODEL: &str = "all-MiniLM-L6-v2";
+
+    /// Loads [`EmbedderHandle::DEFAULT_MODEL`], downloading it if it isn't in the store.
+    ///
+    /// # Errors
+    /// As [`EmbedderHandle::with_config`].
+    pub fn new() -> Result<Self> {
+        Self::with_model(Self::DEFAULT_MODEL)
+    }
+
+    /// Loads `model`, as the environment and `~/.gllm/config.toml` say.
+    ///
+    /// # Errors
+    /// As [`EmbedderHandle::with_config`].
+    pub fn with_model(model: &str) -> Result<Self> {
+        Self::with_config(model, ClientConfig::from_env()?)
+    }
+
+    /// Loads `model`, with another store or device, and waits until it is ready.
+    ///
+    /// # Errors
+    /// [`gllm_core::ModelNotFound`], [`gllm_core::DownloadError`], or [`gllm_core::LoadError`] that names the file;
+    /// [`gllm_core::InvalidConfig`] for a model that is for something else, or a device that isn't there.
+    pub fn with_config(model: &str, config: ClientConfig) -> Result<Self> {
+        let found = find(model, config, &mut ())?;
+        let (ready, is_ready) = bounded(1);
+        let handle = Self::spawn(move || found.load_embedder(), move |loaded| drop(ready.send(loaded)))?;
+        actor::loaded(&is_ready)?;
+        Ok(handle)
+    }
+
     /// Starts a thread that loads a model and then answers requests. `ready` gets what `load` returns beside
     /// the model, or why it failed; then requests are answered with [`gllm_core::InferenceError::Stopped`].
     ///

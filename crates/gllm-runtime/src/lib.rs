@@ -4,10 +4,14 @@
 //! future. When the last handle is gone the thread ends, and the model with it.
 
 mod actor;
+mod client_config;
 mod embedder;
 mod generator;
 mod reranker;
 
+pub mod load;
+
+pub use client_config::ClientConfig;
 pub use embedder::EmbedderHandle;
 pub use generator::{GenerationEvent, GeneratorHandle};
 pub use reranker::RerankerHandle;

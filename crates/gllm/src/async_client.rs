@@ -5,12 +5,12 @@ use std::thread;
 
 use gllm_core::{EmbeddingResponse, InferenceError, Message, ModelInfo, ModelType, RerankResponse, Result, Truncation};
 use gllm_models::{EmbedOptions, RerankOptions};
+use gllm_runtime::load::{About, find};
 use gllm_runtime::{EmbedderHandle, GeneratorHandle, RerankerHandle};
 use tokio::sync::oneshot;
 
 use crate::embeddings::embed_options;
 use crate::generate::Input;
-use crate::load::{About, find};
 use crate::rerank::rerank_options;
 use crate::{AsyncGenerationBuilder, ClientConfig};
 
@@ -59,10 +59,10 @@ impl AsyncClient {
 
         let (ready, is_ready) = oneshot::channel();
         let ready = |loaded| drop(ready.send(loaded));
-        let handle = match found.model_type {
-            ModelType::Rerank => Handle::Reranker(RerankerHandle::spawn(|| found.load_reranker(), ready)?),
-            ModelType::Generator => Handle::Generator(GeneratorHandle::spawn(|| found.load_generator(), ready)?),
-            _ => Handle::Embedder(EmbedderHandle::spawn(|| found.load_embedder(), ready)?),
+        let handle = match found.model_type() {
+            ModelType::Rerank => Handle::Reranker(RerankerHandle::spawn(move || found.load_reranker(), ready)?),
+            ModelType::Generator => Handle::Generator(GeneratorHandle::spawn(move || found.load_generator(), ready)?),
+            _ => Handle::Embedder(EmbedderHandle::spawn(move || found.load_embedder(), ready)?),
         };
         let about = is_ready.await.map_err(|_| stopped())??;
         Ok(Self { handle, about: Arc::new(about) })
@@ -117,7 +117,7 @@ impl AsyncClient {
     pub(crate) fn generator(&self) -> Result<(&GeneratorHandle, bool)> {
         match &self.handle {
             Handle::Generator(generator) => Ok((generator, self.about.has_chat_template)),
-            Handle::Embedder(_) | Handle::Reranker(_) => Err(self.about.refuse("a model that writes text")),
+            Handle::Embedder(_) | Handle::Reranker(_) => Err(self.about.refuse(ModelType::Generator)),
         }
     }
 }
@@ -145,7 +145,7 @@ impl AsyncEmbeddingsBuilder<'_> {
     /// As [`crate::EmbeddingsBuilder::generate`].
     pub async fn generate(self) -> Result<EmbeddingResponse> {
         let Handle::Embedder(embedder) = &self.client.handle else {
-            return Err(self.client.about.refuse("an embedding model"));
+            return Err(self.client.about.refuse(ModelType::Embedding));
         };
         let (answer, answered) = oneshot::channel();
         embedder.submit(self.texts, self.options, |response| drop(answer.send(response)));
@@ -172,7 +172,7 @@ impl AsyncRerankBuilder<'_> {
     /// As [`crate::RerankBuilder::generate`].
     pub async fn generate(self) -> Result<RerankResponse> {
         let Handle::Reranker(reranker) = &self.client.handle else {
-            return Err(self.client.about.refuse("a reranker"));
+            return Err(self.client.about.refuse(ModelType::Rerank));
         };
         let (answer, answered) = oneshot::channel();
         reranker.submit(self.query, self.documents, self.options, |response| drop(answer.send(response)));

@@ -10,10 +10,8 @@ mod async_client;
 #[cfg(feature = "async")]
 mod async_generate;
 mod client;
-mod config;
 mod embeddings;
 mod generate;
-mod load;
 mod options;
 mod rerank;
 
@@ -22,7 +20,6 @@ pub use async_client::{AsyncClient, AsyncEmbeddingsBuilder, AsyncRerankBuilder};
 #[cfg(feature = "async")]
 pub use async_generate::{AsyncGeneration, AsyncGenerationBuilder};
 pub use client::Client;
-pub use config::ClientConfig;
 pub use embeddings::EmbeddingsBuilder;
 pub use generate::GenerationBuilder;
 pub use gllm_core::*;
@@ -35,4 +32,5 @@ pub use gllm_models::{
 };
 /// What is in weight files, without a device to compute with them.
 pub use gllm_quant as weights;
+pub use gllm_runtime::{ClientConfig, EmbedderHandle, GenerationEvent, GeneratorHandle, RerankerHandle};
 pub use rerank::RerankBuilder;

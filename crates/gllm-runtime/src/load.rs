@@ -2,17 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
-use gllm_core::{InvalidConfig, LoadError, LoadProblem, ModelInfo, ModelType, Result};
+use gllm_core::{Architecture, Error, InvalidConfig, LoadError, LoadProblem, ModelInfo, ModelType, Result};
 use gllm_hub::{ModelId, ModelRegistry, Progress, Settings, Store};
 use gllm_models::device::{self, OpenDevice};
 use gllm_models::{CacheType, EmbeddingEngine, GenerationEngine, RerankEngine};
 
 use crate::ClientConfig;
 
-/// A model's files in place, and a device for them.
-#[derive(Debug)]
-pub(crate) struct Found {
-    pub(crate) model_type: ModelType,
+/// A model's files in place, and a device for them. What it loads, it can load again.
+#[derive(Clone, Debug)]
+pub struct Found {
+    model_type: ModelType,
     name: String,
     id: ModelId,
     /// A folder, or a GGUF file.
@@ -22,17 +22,23 @@ pub(crate) struct Found {
 }
 
 /// What is known about a loaded model.
-#[derive(Debug)]
-pub(crate) struct About {
-    pub(crate) info: ModelInfo,
-    pub(crate) device: String,
+#[derive(Clone, Debug)]
+pub struct About {
+    /// The model.
+    pub info: ModelInfo,
+    /// The device that was taken, for people: `cpu (flex)`.
+    pub device: String,
     /// Whether it can answer a conversation.
-    pub(crate) has_chat_template: bool,
+    pub has_chat_template: bool,
 }
 
 /// Finds or downloads `model`, for a device as `config` says; the Hub's address, token and the like come from the
 /// environment.
-pub(crate) fn find(model: &str, config: ClientConfig, progress: &mut dyn Progress) -> Result<Found> {
+///
+/// # Errors
+/// [`gllm_core::ModelNotFound`], [`gllm_core::DownloadError`], [`LoadError`] for a folder that doesn't say what it is;
+/// [`InvalidConfig`] for a device that isn't there.
+pub fn find(model: &str, config: ClientConfig, progress: &mut dyn Progress) -> Result<Found> {
     let mut hub = Settings::from_env()?.hub;
     hub.models_dir = config.models_dir;
     let id = ModelId::parse(model)?;
@@ -56,26 +62,55 @@ fn known(id: &ModelId) -> Option<&'static ModelInfo> {
 }
 
 impl Found {
-    pub(crate) fn load_embedder(self) -> Result<(EmbeddingEngine, About)> {
+    /// What the model is for.
+    #[must_use]
+    pub fn model_type(&self) -> ModelType {
+        self.model_type
+    }
+
+    /// Reads an embedding model's weights onto the device.
+    ///
+    /// # Errors
+    /// [`LoadError`] that names the file and what is wrong with it; [`InvalidConfig`] for a model that is for something
+    /// else.
+    pub fn load_embedder(&self) -> Result<(EmbeddingEngine, About)> {
+        self.require(ModelType::Embedding)?;
         let engine = EmbeddingEngine::load(&self.path, &self.device.device)?;
         let info = self.info(engine.architecture().clone(), engine.dimensions(), engine.max_length());
-        Ok((engine, About { info, device: self.device.description, has_chat_template: false }))
+        Ok((engine, About { info, device: self.device.description.clone(), has_chat_template: false }))
     }
 
-    pub(crate) fn load_reranker(self) -> Result<(RerankEngine, About)> {
+    /// As [`Found::load_embedder`], of a reranker.
+    ///
+    /// # Errors
+    /// As [`Found::load_embedder`].
+    pub fn load_reranker(&self) -> Result<(RerankEngine, About)> {
+        self.require(ModelType::Rerank)?;
         let engine = RerankEngine::load(&self.path, &self.device.device)?;
         let info = self.info(engine.architecture().clone(), None, engine.max_length());
-        Ok((engine, About { info, device: self.device.description, has_chat_template: false }))
+        Ok((engine, About { info, device: self.device.description.clone(), has_chat_template: false }))
     }
 
-    pub(crate) fn load_generator(self) -> Result<(GenerationEngine, About)> {
+    /// As [`Found::load_embedder`], of a model that writes text.
+    ///
+    /// # Errors
+    /// As [`Found::load_embedder`].
+    pub fn load_generator(&self) -> Result<(GenerationEngine, About)> {
+        self.require(ModelType::Generator)?;
         let engine = GenerationEngine::load(&self.path, &self.device.device)?.with_cache_type(self.cache_type);
         let info = self.info(engine.architecture().clone(), None, engine.max_length());
         let has_chat_template = engine.has_chat_template();
-        Ok((engine, About { info, device: self.device.description, has_chat_template }))
+        Ok((engine, About { info, device: self.device.description.clone(), has_chat_template }))
     }
 
-    fn info(&self, architecture: gllm_core::Architecture, dimensions: Option<usize>, max_length: usize) -> ModelInfo {
+    fn require(&self, expected: ModelType) -> Result<()> {
+        if self.model_type == expected {
+            return Ok(());
+        }
+        Err(refused(expected, &self.name, self.model_type))
+    }
+
+    fn info(&self, architecture: Architecture, dimensions: Option<usize>, max_length: usize) -> ModelInfo {
         let (alias, repo_id) = match known(&self.id) {
             Some(known) => (known.alias.clone(), known.repo_id.clone()),
             None => (self.name.clone(), self.id.to_string()),
@@ -86,11 +121,20 @@ impl Found {
 }
 
 impl About {
-    /// A request for what this model isn't for.
-    pub(crate) fn refuse(&self, expected: &str) -> gllm_core::Error {
-        let found = format!("`{}`, which is for {}", self.info.alias, self.info.model_type);
-        InvalidConfig::new("model", expected, found).into()
+    /// The error of a request for what this model isn't for.
+    #[must_use]
+    pub fn refuse(&self, expected: ModelType) -> Error {
+        refused(expected, &self.info.alias, self.info.model_type)
     }
+}
+
+fn refused(expected: ModelType, name: &str, found: ModelType) -> Error {
+    let expected = match expected {
+        ModelType::Rerank => "a reranker",
+        ModelType::Generator => "a model that writes text",
+        _ => "an embedding model",
+    };
+    InvalidConfig::new("model", expected, format!("`{name}`, which is for {found}")).into()
 }
 
 /// What engines load: a folder, also where the caller named the weights in it, or a GGUF file, which needs none.
