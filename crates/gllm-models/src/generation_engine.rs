@@ -18,8 +18,8 @@ use crate::prefix_cache::PrefixCache;
 use crate::text::{StopStrings, TextStream, TokenBytes, Tokenizer};
 use crate::text_sequence::{Chooser, Ends, TextSequence};
 use crate::{
-    CacheType, Constraint, GenerateOptions, GenerationDefaults, GeneratorModel, Prompt, Sampler, SamplingOptions,
-    TextFormat, TokenVocabulary,
+    CacheType, Constraint, GenerateOptions, GenerationDefaults, GeneratorModel, KvCache, Prompt, Sampler,
+    SamplingOptions, TextFormat, TokenVocabulary,
 };
 
 pub use generation::Generation;
@@ -187,7 +187,7 @@ impl GenerationEngine {
             _ => TextStream::continuing(Arc::clone(&bytes)),
         };
         let cache = self.prefixes().take(&tokens);
-        let cache = cache.unwrap_or_else(|| self.model.cache_of(self.cache_type, self.max_length()));
+        let cache = cache.unwrap_or_else(|| self.new_cache());
         let chooser = Chooser { sampler: Sampler::new(&sampling, &tokens), constraint };
         Ok(TextSequence::new(tokens, cache, chooser, stream, bytes, ends, started))
     }
@@ -197,9 +197,19 @@ impl GenerationEngine {
         self.prefixes().give(text.cache().clone());
     }
 
+    /// Gives back the memory of what `text` has read, which is read again before the text goes on as it was. The text may
+    /// be of another engine of the same model.
+    pub fn set_back(&self, text: &mut TextSequence) {
+        text.read_again(self.new_cache());
+    }
+
     /// Forgets what was kept of finished texts, and gives back its memory.
     pub fn forget(&self) {
         *self.prefixes() = PrefixCache::default();
+    }
+
+    fn new_cache(&self) -> KvCache {
+        self.model.cache_of(self.cache_type, self.max_length())
     }
 
     fn constraint(&self, format: &TextFormat) -> std::result::Result<Constraint, InvalidConfig> {

@@ -83,12 +83,6 @@ impl KvCache {
         self.layers.iter().map(|layer| layer.bytes_for(tokens)).sum()
     }
 
-    /// Forgets all tokens, and gives back their memory.
-    pub(crate) fn clear(&mut self) {
-        self.tokens.clear();
-        (0..self.layers.len()).for_each(|index| self.drop_layer(index));
-    }
-
     /// Forgets all but the first `len` tokens.
     pub fn truncate(&mut self, len: usize) {
         if len >= self.tokens.len() {

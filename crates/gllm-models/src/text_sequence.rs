@@ -89,6 +89,12 @@ impl TextSequence {
         }
     }
 
+    /// The tokens of the text so far, without those of the prompt.
+    #[must_use]
+    pub fn tokens(&self) -> &[u32] {
+        &self.generated
+    }
+
     /// Memory in bytes that keys and values take once what there is of the text is read; what is shared with other
     /// texts counts.
     #[must_use]
@@ -96,19 +102,21 @@ impl TextSequence {
         self.cache.bytes_for(self.len())
     }
 
-    /// Gives back the memory of what was read, which is read again before the text goes on. The text stays as it is.
-    pub fn set_back(&mut self) {
-        self.cache.clear();
-    }
-
     /// Tokens of the prompt and the text.
-    fn len(&self) -> usize {
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "no prompt is empty")]
+    pub fn len(&self) -> usize {
         self.prompt.len() + self.generated.len()
     }
 
     /// What was read.
     pub(crate) fn cache(&self) -> &KvCache {
         &self.cache
+    }
+
+    /// Reads all again, into `cache`, which is empty.
+    pub(crate) fn read_again(&mut self, cache: KvCache) {
+        self.cache = cache;
     }
 
     /// Up to `most` tokens that are to be read next, and the cache to add them to.

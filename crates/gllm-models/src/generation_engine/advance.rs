@@ -17,14 +17,16 @@ impl GenerationEngine {
     ///
     /// # Errors
     /// [`gllm_core::InferenceError::Device`] if the computation fails, for all of them. They may go on from
-    /// [`TextSequence::set_back`].
+    /// [`GenerationEngine::set_back`].
     pub fn advance(&self, texts: &mut [&mut TextSequence], tokens: usize) -> Result<Vec<Result<()>>> {
         let unread: Vec<usize> = texts.iter().map(|text| text.unread()).collect();
+        let mut outcomes: Vec<Result<()>> = texts.iter().map(|_| Ok(())).collect();
+        if unread.iter().all(|unread| *unread == 0) {
+            return Ok(outcomes);
+        }
         let shares = shares(&unread, tokens);
         let hidden = self.read(texts, &shares)?;
-
         let is_read: Vec<bool> = shares.iter().zip(&unread).map(|(share, all)| *share > 0 && share == all).collect();
-        let mut outcomes: Vec<Result<()>> = texts.iter().map(|_| Ok(())).collect();
         let Some(last) = last_rows(hidden, &shares, &is_read) else { return Ok(outcomes) };
         let mut logits = to_host(self.model.logits(last))?;
 
