@@ -8,7 +8,8 @@ use gllm_core::{Error, GenerationResponse, Result};
 use gllm_models::{GenerateOptions, GenerationEngine, Prompt};
 
 use crate::ClientConfig;
-use crate::actor::{self, Request, guarded};
+use crate::actor::{self, Request};
+use crate::failure::guarded;
 use crate::load::find;
 
 /// A way to a thread that owns a model which writes texts. Clones share the thread.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use gllm_core::{Architecture, Error, InvalidConfig, LoadError, LoadProblem, ModelInfo, ModelType, Result};
+use gllm_core::{Architecture, Device, Error, InvalidConfig, LoadError, LoadProblem, ModelInfo, ModelType, Result};
 use gllm_hub::{ModelId, ModelRegistry, Progress, Settings, Store};
 use gllm_models::device::{self, OpenDevice};
 use gllm_models::{CacheType, EmbeddingEngine, GenerationEngine, RerankEngine};
@@ -17,6 +17,8 @@ pub struct Found {
     id: ModelId,
     /// A folder, or a GGUF file.
     path: PathBuf,
+    /// The device as it was asked for, and what it became.
+    asked: Device,
     device: OpenDevice,
     cache_type: CacheType,
 }
@@ -43,14 +45,27 @@ pub fn find(model: &str, config: ClientConfig, progress: &mut dyn Progress) -> R
     hub.models_dir = config.models_dir;
     let id = ModelId::parse(model)?;
     // Before a download: a device that isn't there is an error at once.
-    let device = device::open(config.device)?;
+    let (asked, device) = (config.device, device::open(config.device)?);
     let path = loadable(Store::new(hub).fetch(&id, progress)?)?;
     // A decoder's files don't always say what it is for.
     let model_type = match known(&id) {
         Some(info) => info.model_type,
         None => gllm_models::model_type(&path)?,
     };
-    Ok(Found { model_type, name: model.to_owned(), id, path, device, cache_type: config.cache_type })
+    Ok(Found { model_type, name: model.to_owned(), id, path, asked, device, cache_type: config.cache_type })
+}
+
+/// As [`find`], on a thread of its own.
+///
+/// # Errors
+/// As [`find`].
+#[cfg(feature = "async")]
+pub async fn look(model: &str, config: ClientConfig) -> Result<Found> {
+    let (reply, answer) = crate::queue::reply::reply();
+    let model = model.to_owned();
+    let look = move || reply.give(crate::failure::guarded(|| find(&model, config, &mut ())));
+    std::thread::Builder::new().name("gllm-fetch".into()).spawn(look)?;
+    answer.await
 }
 
 /// What the registry says of a model.
@@ -66,6 +81,21 @@ impl Found {
     #[must_use]
     pub fn model_type(&self) -> ModelType {
         self.model_type
+    }
+
+    /// The same files for a device that is opened again.
+    pub(crate) fn reopened(&self) -> Result<Self> {
+        self.on(self.asked)
+    }
+
+    /// The same files for another device.
+    pub(crate) fn on(&self, asked: Device) -> Result<Self> {
+        Ok(Self { asked, device: device::open(asked)?, ..self.clone() })
+    }
+
+    /// Whether the device is the CPU.
+    pub(crate) fn is_on_cpu(&self) -> bool {
+        self.device.is_cpu()
     }
 
     /// Reads an embedding model's weights onto the device.

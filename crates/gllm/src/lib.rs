@@ -27,10 +27,15 @@ pub use gllm_core::*;
 pub use gllm_hub as hub;
 pub use gllm_hub::ModelRegistry;
 pub use gllm_models::{
-    CacheType, ExportProgress, Exported, FileType, GenerateOptions, Generation, Prompt, SamplingOptions, TextFormat,
-    TypeTotal, export_gguf,
+    CacheType, EmbedOptions, ExportProgress, Exported, FileType, GenerateOptions, Generation, Prompt, RerankOptions,
+    SamplingOptions, TextFormat, TypeTotal, export_gguf,
 };
 /// What is in weight files, without a device to compute with them.
 pub use gllm_quant as weights;
-pub use gllm_runtime::{ClientConfig, EmbedderHandle, GenerationEvent, GeneratorHandle, RerankerHandle};
+#[cfg(feature = "async")]
+pub use gllm_runtime::{AsyncEmbedderHandle, AsyncRerankerHandle};
+pub use gllm_runtime::{
+    CancelToken, ClientConfig, EmbedderHandle, GenerationEvent, GeneratorHandle, HandleConfig, Priority, QueueConfig,
+    RequestOptions, RerankerHandle, Shutdown, WhenFull,
+};
 pub use rerank::RerankBuilder;
