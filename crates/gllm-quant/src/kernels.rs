@@ -12,10 +12,12 @@ mod columns;
 mod neon;
 mod quantize;
 mod scalar;
+mod shared_tiles;
 
 use crate::matmul::{BLOCK, Format, FormatKind, PANEL, Tile, TileMut};
 
 pub(crate) use columns::Columns;
+pub(crate) use shared_tiles::SharedTiles;
 
 /// An instruction set that this processor has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use half::f16;
 
 use crate::blocks::IntegerBlock;
 use crate::kernels::Isa;
-use crate::matmul::{BLOCK, Factor, FormatKind, PackedMatrix, RowCodes, multiply, multiply_two};
+use crate::matmul::{BLOCK, Factor, FormatKind, PackedMatrix, RowCodes, multiply, multiply_through};
 use crate::{BlockType, GroupQuantized, QTensor};
 
 /// `y = x · Wᵀ + b`, with `W` as small as its file has it.
@@ -119,33 +119,34 @@ impl QLinear {
         multiply(first.isa, &factors.collect::<Vec<_>>(), x, y)
     }
 
-    /// One result of the products of two layers with the same activations: `combine` changes a run of the first layer's
-    /// outputs by as many of the second's, and is called with each once.
+    /// `down(combine(gate(x), up(x)))`, the feed-forward block of a decoder: what is between is never written as floats.
+    /// `combine` changes a run of one layer's outputs by as many of the other's.
     ///
     /// # Shapes
     /// - `x`: `[rows, inputs]`
-    /// - returns `[rows, outputs of a layer]`, in the memory of `y`
+    /// - returns `[rows, outputs of down]`, in the memory of `y`
     ///
     /// # Panics
-    /// If `x` isn't whole rows, or the layers differ in their sizes.
+    /// If `x` isn't whole rows, or the layers don't fit together.
     #[must_use]
-    pub fn forward_combined(
-        layers: [&Self; 2],
+    pub fn forward_through(
+        [gate, up]: [&Self; 2],
+        down: &Self,
         x: &[f32],
         combine: &(dyn Fn(&mut [f32], &[f32]) + Sync),
         y: Vec<f32>,
     ) -> Vec<f32> {
-        let [first, second] = layers;
-        let [inputs, outputs] = [first.inputs(), first.outputs()];
-        assert!(second.inputs() == inputs && second.outputs() == outputs, "layers of different sizes");
+        let (inputs, width) = (gate.inputs(), down.inputs());
+        assert!(up.inputs() == inputs && [gate, up].map(Self::outputs) == [width; 2], "layers of different sizes");
         assert!(x.len().is_multiple_of(inputs), "{} activations in rows of {inputs}", x.len());
+        let layers = [gate, up, down];
         let parts = layers.map(|layer| layer.weight.kind().format().parts);
-        if first.order == second.order && parts[0] == parts[1] {
-            return multiply_two(first.isa, layers.map(Self::factor), &first.sorted(x), combine, y);
+        if gate.order == up.order && down.order.is_none() && parts == [parts[0]; 3] {
+            return multiply_through(gate.isa, layers.map(Self::factor), &gate.sorted(x), combine, y);
         }
-        let mut combined = first.forward(x);
-        combine(&mut combined, &second.forward(x));
-        combined
+        let mut between = gate.forward(x);
+        combine(&mut between, &up.forward(x));
+        Self::forward_together(&[down], &between, y)
     }
 
     fn factor(&self) -> Factor<'_> {

@@ -128,3 +128,36 @@ fn groups_without_a_packed_form_say_so() {
     assert!(QLinear::from_groups(&weight(96, 1e-7), None).is_none(), "a scale too small for half precision");
     assert!(QLinear::from_groups(&weight(96, 1e7), None).is_none(), "a scale too large for half precision");
 }
+
+#[test]
+fn layers_in_one_go_are_as_one_after_the_other() {
+    let layer = |of: BlockType, seed: u32, [outputs, inputs]: [usize; 2]| {
+        let weights = blocks::quantize(of, &floats(seed, outputs * inputs)).expect("a type that can be made");
+        let weights = QTensor::new(of, [outputs, inputs], weights.into()).expect("whole blocks");
+        QLinear::new(&weights, Some(floats(seed + 1, outputs))).expect("a type with a kernel")
+    };
+    let combine = |gate: &mut [f32], up: &[f32]| gate.iter_mut().zip(up).for_each(|(gate, up)| *gate = gate.abs() * up);
+    use BlockType as B;
+    // Also such as need activations in different forms.
+    let cases = [
+        [B::Q5_0, B::Q5_0, B::Q6_K],
+        [B::Q4_0, B::Q5_0, B::Q4_K],
+        [B::Q4_K, B::Q4_K, B::Q5_0],
+        [B::Q5_0, B::Q8_0, B::Q4_0],
+        [B::Q8_0, B::Q8_0, B::Q8_0],
+        [B::Q4_0, B::Q4_0, B::Q8_0],
+    ];
+    for [of_gate, of_up, of_down] in cases {
+        let (inputs, width, outputs) = (256, 512, 70);
+        let [gate, up] = [(of_gate, 1), (of_up, 3)].map(|(of, seed)| layer(of, seed, [width, inputs]));
+        let down = layer(of_down, 5, [outputs, width]);
+        for rows in [1, 3, 29] {
+            let x = floats(7, rows * inputs);
+            let mut between = gate.forward(&x);
+            combine(&mut between, &up.forward(&x));
+            let expected = down.forward(&between);
+            let found = QLinear::forward_through([&gate, &up], &down, &x, &combine, vec![f32::NAN; 3]);
+            assert_eq!(found, expected, "{of_gate} {of_up} {of_down}, {rows} rows");
+        }
+    }
+}

@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::tiles::{Tile, Tiles};
-use super::{Format, PANEL, PackedMatrix, TILE_ROWS};
+use super::{BLOCK, Format, PANEL, PackedMatrix, TILE_ROWS};
 use crate::kernels::{Columns, Isa, Kernel};
 
 /// Panels that are worth a task of their own.
@@ -39,69 +39,81 @@ pub(crate) fn multiply(isa: Isa, factors: &[Factor<'_>], x: &[f32], y: Vec<f32>)
         width += factor.matrix.outputs();
     }
     let chunks = jobs.iter().map(|(job, ..)| job.chunks()).max().unwrap_or(0);
-    made(factors, x, (y, width), chunks, panels, |chunk, panel, columns| {
+    let rows = factors.first().map_or(0, |factor| x.len() / factor.matrix.inputs());
+    made(factors, rows, (y, width), chunks, panels, |chunk, panel, columns| {
         let (job, first_panel, first_column) = &jobs[jobs.partition_point(|(_, first, _)| *first <= panel) - 1];
         let panel = panel - first_panel;
-        let (column, outputs) = (first_column + panel * PANEL, job.outputs(panel).len());
-        for index in job.chunk(chunk) {
-            let mut places = [[0.0; PANEL]; TILE_ROWS[0]];
-            let (first_row, products) = job.products(index, panel, &mut places);
-            #[expect(unsafe_code, reason = "threads write different columns")]
-            // SAFETY: a panel is given to one thread.
-            unsafe {
-                columns.write(first_row, column, products, outputs);
-            }
-        }
+        job.write(chunk, panel, first_column + panel * PANEL, columns);
     })
 }
 
-/// The products of `x` with two factors of as many inputs and outputs, the first as `combine` changes it by the second.
-/// They are combined before they are written, so that half as much is.
+/// `down(combine(gate(x), up(x)))`: what is between the two is quantised where it is made, and never written otherwise.
+/// `combine` changes a run of the first factor's outputs by as many of the second's.
 ///
-/// The factors must take activations of as many parts, which makes their tiles alike.
+/// All factors must take activations of as many parts, which makes their tiles alike.
 ///
 /// # Shapes
 /// - `x`: `[rows, inputs]`
-/// - returns `[rows, outputs of a factor]`, in the memory of `y`
-pub(crate) fn multiply_two(
+/// - returns `[rows, outputs of down]`, in the memory of `y`
+pub(crate) fn multiply_through(
     isa: Isa,
-    factors: [Factor<'_>; 2],
+    [gate, up, down]: [Factor<'_>; 3],
     x: &[f32],
     combine: &(dyn Fn(&mut [f32], &[f32]) + Sync),
     y: Vec<f32>,
 ) -> Vec<f32> {
-    let quantized = quantized(isa, &factors, x);
-    let [first, second] = factors.map(|factor| Job::new(isa, factor, &quantized));
-    let Factor { matrix, .. } = first.factor;
-    made(&factors, x, (y, matrix.outputs()), first.chunks(), matrix.panels(), |chunk, panel, columns| {
-        for index in first.chunk(chunk) {
-            let mut places = [[[0.0; PANEL]; TILE_ROWS[0]]; 2];
-            let [of_first, of_second] = &mut places;
-            let (first_row, products) = first.products(index, panel, of_first);
-            let (_, others) = second.products(index, panel, of_second);
-            combine(products.as_flattened_mut(), others.as_flattened());
-            #[expect(unsafe_code, reason = "threads write different columns")]
-            // SAFETY: a panel is given to one thread.
-            unsafe {
-                columns.write(first_row, panel * PANEL, products, first.outputs(panel).len());
+    let (rows, width) = (x.len() / gate.matrix.inputs(), down.matrix.inputs());
+    let format = down.matrix.kind().format();
+    let quantized = quantized(isa, &[gate, up], x);
+    let [gate, up] = [gate, up].map(|factor| Job::new(isa, factor, &quantized));
+    let mut between = Tiles::unwritten(isa, rows, width, &format);
+    let tiles = between.shared();
+    // A block takes two panels of each factor.
+    let task = (TASK_BYTES / (4 * gate.factor.matrix.panel(0).len())).max(1);
+    for chunk in 0..gate.chunks() {
+        (0..width / BLOCK).into_par_iter().with_min_len(task).for_each(|block| {
+            let [of_gate, of_up] = &mut [[[0.0; PANEL]; TILE_ROWS[0]]; 2];
+            let mut combined = [[0.0; BLOCK]; TILE_ROWS[0]];
+            for index in gate.chunk(chunk) {
+                let mut rows = 0;
+                for half in 0..BLOCK / PANEL {
+                    let panel = block * BLOCK / PANEL + half;
+                    let (_, products) = gate.products(index, panel, of_gate);
+                    let (_, others) = up.products(index, panel, of_up);
+                    combine(products.as_flattened_mut(), others.as_flattened());
+                    for (combined, products) in combined.iter_mut().zip(&*products) {
+                        combined[half * PANEL..][..PANEL].copy_from_slice(products);
+                    }
+                    rows = products.len();
+                }
+                #[expect(unsafe_code, reason = "threads write different blocks")]
+                // SAFETY: a block is given to one thread, which has one tile after the other.
+                let mut tile = unsafe { tiles.block(index, block) };
+                isa.quantize(combined[..rows].as_flattened(), &format, &mut tile);
             }
-        }
+        });
+    }
+    let quantized = [(format, between)];
+    let job = Job::new(isa, down, &quantized);
+    let (width, panels) = (down.matrix.outputs(), down.matrix.panels());
+    made(&[down], rows, (y, width), job.chunks(), panels, |chunk, panel, columns| {
+        job.write(chunk, panel, panel * PANEL, columns);
     })
 }
 
-/// `[rows of x, width]` in the memory of `y`, written by `write`, which gets each chunk and, for each, in parallel, each
+/// `[rows, width]` in the memory of `y`, written by `write`, which gets each chunk and, for each, in parallel, each
 /// panel.
 fn made(
     factors: &[Factor<'_>],
-    x: &[f32],
+    rows: usize,
     (mut y, width): (Vec<f32>, usize),
     chunks: usize,
     panels: usize,
     write: impl Fn(usize, usize, &Columns<'_>) + Sync,
 ) -> Vec<f32> {
-    let Some(Factor { matrix, .. }) = factors.first().filter(|_| !x.is_empty()) else { return Vec::new() };
+    let Some(Factor { matrix, .. }) = factors.first().filter(|_| rows > 0) else { return Vec::new() };
     let task = (TASK_BYTES / matrix.panel(0).len()).max(1);
-    y.resize(x.len() / matrix.inputs() * width, 0.0);
+    y.resize(rows * width, 0.0);
     let columns = Columns::new(&mut y, width);
     for chunk in 0..chunks {
         (0..panels).into_par_iter().with_min_len(task).for_each(|panel| write(chunk, panel, &columns));
@@ -153,6 +165,20 @@ impl<'a> Job<'a> {
     /// The outputs of a panel.
     fn outputs(&self, panel: usize) -> Range<usize> {
         panel * PANEL..self.factor.matrix.outputs().min((panel + 1) * PANEL)
+    }
+
+    /// Writes the results of a chunk and a panel, from `column` on.
+    fn write(&self, chunk: usize, panel: usize, column: usize, to: &Columns<'_>) {
+        let outputs = self.outputs(panel).len();
+        let mut places = [[0.0; PANEL]; TILE_ROWS[0]];
+        for index in self.chunk(chunk) {
+            let (first_row, products) = self.products(index, panel, &mut places);
+            #[expect(unsafe_code, reason = "threads write different columns")]
+            // SAFETY: a panel is given to one thread.
+            unsafe {
+                to.write(first_row, column, products, outputs);
+            }
+        }
     }
 
     /// The first row of a tile, and the results for its rows.

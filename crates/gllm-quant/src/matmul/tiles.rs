@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use rayon::prelude::*;
 
 use super::{BLOCK, Format, TILE_ROWS};
-use crate::kernels::Isa;
+use crate::kernels::{Isa, SharedTiles};
 
 thread_local! {
     /// Memory of tiles that are gone, for the next ones of this thread: clearing it again costs more than reading it.
@@ -95,8 +95,20 @@ pub(crate) struct Tile<'a> {
 impl Tiles {
     /// Quantises `x`, `[rows, inputs]`, for weights of a format.
     pub(crate) fn new(isa: Isa, x: &[f32], inputs: usize, format: &Format) -> Self {
+        let mut made = Self::unwritten(isa, x.len() / inputs, inputs, format);
+        let mut jobs: Vec<_> = made.iter_mut(x).collect();
+        match jobs.as_mut_slice() {
+            // A decoder's step: not worth waking another thread.
+            [(x, tile)] => isa.quantize(x, format, tile),
+            jobs => jobs.par_iter_mut().for_each(|(x, tile)| isa.quantize(x, format, tile)),
+        }
+        made
+    }
+
+    /// Room for `rows` of activations, with anything in it.
+    pub(crate) fn unwritten(isa: Isa, rows: usize, inputs: usize, format: &Format) -> Self {
         let (blocks, subs, parts) = (inputs / BLOCK, format.subs, format.parts);
-        let rows = x.len() / inputs * parts;
+        let rows = rows * parts;
         let mut ranges = Vec::new();
         let mut first = 0;
         for size in TILE_ROWS.into_iter().filter(|size| *size <= isa.most_rows()) {
@@ -106,15 +118,13 @@ impl Tiles {
             }
         }
         let places = rows * blocks;
-        let mut made =
-            Self { blocks, ranges, buffers: Buffers::take(places * BLOCK, places, places * subs), subs, parts };
-        let mut jobs: Vec<_> = made.iter_mut(x).collect();
-        match jobs.as_mut_slice() {
-            // A decoder's step: not worth waking another thread.
-            [(x, tile)] => isa.quantize(x, format, tile),
-            jobs => jobs.par_iter_mut().for_each(|(x, tile)| isa.quantize(x, format, tile)),
-        }
-        made
+        Self { blocks, ranges, buffers: Buffers::take(places * BLOCK, places, places * subs), subs, parts }
+    }
+
+    /// The tiles, to be written by several threads, each its own blocks.
+    pub(crate) fn shared(&mut self) -> SharedTiles<'_> {
+        let Buffers { codes, scales, starts, sums } = &mut self.buffers;
+        SharedTiles::new(&self.ranges, self.blocks, self.subs, TileMut { rows: 0, codes, scales, starts, sums })
     }
 
     /// Each tile with its rows of `x`.

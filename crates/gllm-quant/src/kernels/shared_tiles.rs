@@ -1,0 +1,65 @@
+//! Tiles that several threads write, each its own blocks.
+
+use std::marker::PhantomData;
+
+use crate::matmul::{BLOCK, TileMut};
+
+/// Tiles of quantised activations; a block of a tile is in one piece.
+pub(crate) struct SharedTiles<'a> {
+    /// First row and number of rows of each tile.
+    ranges: &'a [(usize, usize)],
+    blocks: usize,
+    subs: usize,
+    codes: *mut i8,
+    scales: *mut f32,
+    starts: *mut i32,
+    sums: *mut f32,
+    lifetime: PhantomData<TileMut<'a>>,
+}
+
+#[expect(unsafe_code, reason = "threads write different blocks")]
+// SAFETY: what is pointed to is borrowed for the lifetime of this, and nothing but `SharedTiles::block` touches it, whose
+// callers never ask for the same block from two threads.
+unsafe impl Sync for SharedTiles<'_> {}
+
+impl<'a> SharedTiles<'a> {
+    /// Over the memory of `all`, for tiles of these rows, one after the other from the first on, each of so many blocks
+    /// of so many sub-blocks.
+    pub(crate) fn new(ranges: &'a [(usize, usize)], blocks: usize, subs: usize, all: TileMut<'a>) -> Self {
+        let places = ranges.last().map_or(0, |(first, rows)| first + rows) * blocks;
+        assert!(all.codes.len() >= places * BLOCK && all.scales.len() >= places, "{places} places");
+        assert!(all.starts.len() >= places * subs && all.sums.len() >= places * subs, "{places} places");
+        Self {
+            ranges,
+            blocks,
+            subs,
+            codes: all.codes.as_mut_ptr(),
+            scales: all.scales.as_mut_ptr(),
+            starts: all.starts.as_mut_ptr(),
+            sums: all.sums.as_mut_ptr(),
+            lifetime: PhantomData,
+        }
+    }
+
+    /// A block of all rows of a tile, as a tile of one block.
+    ///
+    /// # Safety
+    /// Nobody else has this block of this tile while it is used.
+    #[expect(unsafe_code, reason = "the tiles are shared by threads")]
+    pub(crate) unsafe fn block(&self, tile: usize, block: usize) -> TileMut<'_> {
+        let (first_row, rows) = self.ranges[tile];
+        assert!(block < self.blocks, "block {block} of {}", self.blocks);
+        let (place, subs) = (first_row * self.blocks + block * rows, self.subs);
+        // SAFETY: the places are below those of all tiles, which the buffers have room for, as `new` has checked; they
+        // are the caller's alone, by the contract of this function.
+        unsafe {
+            TileMut {
+                rows,
+                codes: std::slice::from_raw_parts_mut(self.codes.add(place * BLOCK), rows * BLOCK),
+                scales: std::slice::from_raw_parts_mut(self.scales.add(place), rows),
+                starts: std::slice::from_raw_parts_mut(self.starts.add(place * subs), rows * subs),
+                sums: std::slice::from_raw_parts_mut(self.sums.add(place * subs), rows * subs),
+            }
+        }
+    }
+}
