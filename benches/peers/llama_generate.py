@@ -1,64 +1,52 @@
-"""Measures llama.cpp with a model, as crates/gllm/benches/generate/measures.rs does it for gllm, in this process.
+"""Measures llama.cpp with a model, as crates/gllm/benches/worker/generate.rs does it for gllm.
 
-Prints one line of JSON. Its cache is of half floats, as it comes, and its batches are of 512 tokens.
-
-    pip install llama-cpp-python
-    python llama_generate.py MODEL.gguf THREADS
+Its cache is of half floats, as it comes, and its batches are of 512 tokens. `cargo xtask bench generate --against
+llama.cpp` starts it.
 """
 
-import json
-import statistics
-import sys
-import time
+import protocol
 
-import llama_cpp
+protocol.require(llama_cpp="llama-cpp-python")
 
-PROMPT, WRITTEN, SHORT_PROMPT, CONTEXT, TIMES = 512, 64, 16, 1024, 3
+import sys  # noqa: E402
+import time  # noqa: E402
+
+import llama_cpp  # noqa: E402
+
+BATCH, CONTEXT = 512, 1024
 
 
 def main():
     path, threads = sys.argv[1], int(sys.argv[2])
     start = time.perf_counter()
     model = llama_cpp.Llama(
-        path, n_ctx=CONTEXT, n_batch=PROMPT, n_ubatch=PROMPT, n_threads=threads, n_threads_batch=threads,
-        n_gpu_layers=0, verbose=False,
+        path, n_ctx=CONTEXT, n_batch=BATCH, n_ubatch=BATCH, n_threads=threads, n_threads_batch=threads, n_gpu_layers=0,
+        verbose=False,
     )  # fmt: skip
     load_seconds = time.perf_counter() - start
-    ids = [(index * 7919 + 13) % 30_000 for index in range(CONTEXT)]
 
     def read(tokens):
         model.eval(tokens)
         llama_cpp.llama_get_logits(model.ctx)  # waits
 
-    def timed(prompt, written):
-        model.reset()
-        start = time.perf_counter()
-        read(prompt)
-        prompt_seconds = time.perf_counter() - start
-        for token in written:
-            read([token])
-        return prompt_seconds, time.perf_counter() - start - prompt_seconds
+    def write(question):
+        """Seconds to read `prompt` tokens, and to write `written` behind them: `times`, after once for nothing."""
+        prompt, written = question["prompt"], question["written"]
+        ids = [(index * 7919 + 13) % min(model.n_vocab(), 30_000) for index in range(prompt + written)]
+        read_seconds, seconds = [], []
+        for _ in range(question["times"] + 1):
+            model.reset()
+            start = time.perf_counter()
+            read(ids[:prompt])
+            behind = time.perf_counter()
+            for token in ids[prompt:]:
+                read([token])
+            read_seconds.append(behind - start)
+            seconds.append(time.perf_counter() - behind)
+        return {"read_seconds": read_seconds[1:], "seconds": seconds[1:]}
 
-    def median(prompt, written):
-        timed(prompt, written)
-        prompts, rests = zip(*(timed(prompt, written) for _ in range(TIMES)))
-        return statistics.median(prompts), statistics.median(rests)
-
-    first_token, _ = median(ids[:SHORT_PROMPT], [])
-    prefill, decode = median(ids[:PROMPT], ids[PROMPT : PROMPT + WRITTEN])
-    model.reset()
-    read(ids)
-    with open("/proc/self/status") as status:
-        peak = next(line.split()[1] for line in status if line.startswith("VmHWM:"))
-    measures = {
-        "load_seconds": load_seconds,
-        "prefill": PROMPT / prefill,
-        "decode": WRITTEN / decode,
-        "first_token_ms": first_token * 1e3,
-        "peak_memory_mb": int(peak) / 1024,
-    }
-    print(json.dumps(measures))
+    hello = {"program": f"llama.cpp ({llama_cpp.__version__})", "load_seconds": load_seconds}
+    protocol.serve(hello, {"write": write})
 
 
-if __name__ == "__main__":
-    main()
+main()

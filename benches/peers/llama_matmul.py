@@ -1,21 +1,21 @@
 """Times matrix products of llama.cpp, as its library computes them for a model on the CPU.
 
-Reads cases from standard input, a line each: `TYPE OUTPUTS INPUTS ROWS THREADS`, and answers each with the seconds of
-one product, or with `none` where the library has no such product. Weights go to the buffer type that llama.cpp would
-take for them, which repacks some types, and there are as many copies of a matrix as keep it out of the caches.
-
-    pip install llama-cpp-python numpy
-    echo "Q4_0 4096 4096 1 2" | python llama_matmul.py
+Answers a case with the seconds of one product, or none where the library has no such product. Weights go to the buffer
+type that llama.cpp would take for them, which repacks some types, and there are as many copies of a matrix as keep it
+out of the caches. `cargo xtask bench matmul --against llama.cpp` starts it.
 """
 
-import ctypes as c
-import glob
-import importlib.util
-import os
-import sys
-import time
+import protocol
 
-import numpy as np
+protocol.require(llama_cpp="llama-cpp-python", numpy="numpy")
+
+import ctypes as c  # noqa: E402
+import importlib.util  # noqa: E402
+import os  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+
+import numpy as np  # noqa: E402
 
 CACHES = 256 << 20  # bytes that no cache holds
 TYPES = {
@@ -123,14 +123,19 @@ class Case:
 
 
 def main():
-    name, case = None, None
-    for line in sys.stdin:
-        if line != name:
-            of, *sizes = line.split()
-            # The one before is freed with the process: a case is a few hundred megabytes.
-            name, case = line, Case(TYPES[of], *map(int, sizes)) if of in TYPES else None
-        print(case.seconds() if case else "none", flush=True)
+    threads = int(sys.argv[1])
+    cases = {}
+
+    def product(question):
+        of, outputs, inputs, rows = (question[field] for field in ("of", "outputs", "inputs", "rows"))
+        key = of, outputs, inputs, rows
+        if key not in cases:
+            # Its memory is given back with the process: a case is a few hundred megabytes.
+            cases.clear()
+            cases[key] = Case(TYPES[of], outputs, inputs, rows, threads) if of in TYPES else None
+        return {"seconds": [cases[key].seconds()] if cases[key] else []}
+
+    protocol.serve({"program": "llama.cpp"}, {"product": product})
 
 
-if __name__ == "__main__":
-    main()
+main()

@@ -12,7 +12,6 @@ mod test_results;
 mod tidy;
 mod workspace;
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -31,14 +30,9 @@ enum Task {
     Tidy,
     /// Compile the library with each of its features alone
     Features,
-    /// Run a benchmark, such as `bench embed --model all-MiniLM-L6-v2 --corpus FILE`
-    Bench {
-        /// The benchmark
-        name: String,
-        /// Passed on to it
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<OsString>,
-    },
+    /// Measure gllm, alone or beside what else there is
+    #[command(subcommand)]
+    Bench(Box<bench::Bench>),
     /// Make the golden data of the tests again, with Python
     Golden {
         /// The Python to make the virtual environment with
@@ -55,7 +49,7 @@ fn main() -> ExitCode {
         Task::Ci => return ci::run(),
         Task::Tidy => tidy::run(),
         Task::Features => features::run(),
-        Task::Bench { name, args } => bench::run(&name, &args),
+        Task::Bench(bench) => bench::run(&bench),
         Task::Golden { python, minilm } => golden::run(&python, minilm.as_deref()),
     };
     match outcome {

@@ -12,6 +12,8 @@ pub(crate) mod gate;
 pub(crate) mod layer_norm;
 pub(crate) mod map;
 pub(crate) mod rms_norm;
+#[cfg(test)]
+mod roofline;
 mod simd;
 
 use std::sync::Arc;

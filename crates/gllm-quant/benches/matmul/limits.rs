@@ -1,8 +1,11 @@
-//! What the machine can do at most, measured: read memory, and multiply 8-bit integers that are in registers.
+//! What the machine can do at most, measured: read memory, and multiply what is in registers.
 
 use std::hint::black_box;
 use std::thread;
-use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::worker::timed;
 
 /// Bytes that no cache holds, for each thread.
 const READ: usize = 256 << 20;
@@ -10,8 +13,21 @@ const READ: usize = 256 << 20;
 /// The best of so many tries.
 const TRIES: usize = 5;
 
+/// With so many threads: GB/s read, and Gop/s (a product and a sum are two) of each kind of numbers, null for a kind
+/// that this processor has no instruction for.
+pub(crate) fn measure(threads: usize) -> Value {
+    let gop = |kind: fn() -> Option<Loop>| kind().map(|work| multiply(threads, work));
+    json!({
+        "threads": threads,
+        "read": read(threads),
+        "f32": gop(peaks::f32),
+        "bf16": gop(peaks::bf16),
+        "int8": gop(peaks::int8),
+    })
+}
+
 /// GB/s that so many threads read together.
-pub(crate) fn read(threads: usize) -> f64 {
+fn read(threads: usize) -> f64 {
     let memory = vec![1_u64; threads * READ / 8];
     let read = |part: &[u64]| {
         // Sums side by side, or the additions are slower than the memory.
@@ -31,49 +47,110 @@ pub(crate) fn read(threads: usize) -> f64 {
     1e-9 * (threads * READ) as f64 / seconds
 }
 
-/// Gop/s (a product and a sum are two) that so many threads reach together; `None` without AVX-512 VNNI.
-pub(crate) fn int8(threads: usize) -> Option<f64> {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni") {
-        const STEPS: usize = 1 << 24;
-        let seconds = best(|| {
-            thread::scope(|scope| {
-                for _ in 0..threads {
-                    #[expect(unsafe_code, reason = "the caller of a target_feature function vouches for the feature")]
-                    // SAFETY: the features were detected just above.
-                    scope.spawn(|| unsafe { multiply(STEPS) });
-                }
-            });
-        });
-        return Some(2e-9 * (threads * STEPS * ACCUMULATORS * 64) as f64 / seconds);
-    }
-    let _ = threads;
-    None
+/// A loop over registers.
+#[derive(Clone, Copy)]
+struct Loop {
+    run: fn(steps: usize),
+    /// Of a step.
+    operations: usize,
 }
 
-/// Chains of sums, enough of them to hide how long one takes.
-#[cfg(target_arch = "x86_64")]
-const ACCUMULATORS: usize = 12;
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512vnni")]
-fn multiply(steps: usize) {
-    use std::arch::x86_64::{_mm512_dpbusd_epi32, _mm512_reduce_add_epi32, _mm512_set1_epi8};
-
-    let (mut sums, x) = ([_mm512_set1_epi8(0); ACCUMULATORS], black_box(_mm512_set1_epi8(1)));
-    for _ in 0..steps {
-        for sum in &mut sums {
-            *sum = _mm512_dpbusd_epi32(*sum, x, x);
-        }
-    }
-    black_box(sums.map(|sum| _mm512_reduce_add_epi32(sum)));
+/// Gop/s that so many threads reach together.
+fn multiply(threads: usize, work: Loop) -> f64 {
+    const STEPS: usize = 1 << 24;
+    let seconds = best(|| {
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| (work.run)(STEPS));
+            }
+        });
+    });
+    1e-9 * (threads * STEPS * work.operations) as f64 / seconds
 }
 
 fn best(work: impl Fn()) -> f64 {
-    let seconds = (0..TRIES).map(|_| {
-        let start = Instant::now();
-        work();
-        start.elapsed().as_secs_f64()
-    });
-    seconds.fold(f64::INFINITY, f64::min)
+    (0..TRIES).map(|_| timed(&work).0).fold(f64::INFINITY, f64::min)
+}
+
+/// The widest instruction that multiplies and adds, for each kind of numbers.
+#[cfg(target_arch = "x86_64")]
+mod peaks {
+    use std::arch::x86_64::{
+        _mm256_add_epi32, _mm256_dpbusd_avx_epi32, _mm256_fmadd_ps, _mm256_madd_epi16, _mm256_maddubs_epi16,
+        _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_ps, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps,
+        _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_set1_epi8, _mm512_set1_ps,
+    };
+    use std::hint::black_box;
+
+    use super::Loop;
+
+    /// Chains of sums, enough of them to hide how long one takes.
+    const CHAINS: usize = 12;
+
+    /// The loop over `$next`, where the processor has `$feature`: `$products` of them in each chain.
+    macro_rules! chains {
+        ($($feature:tt),+; $products:literal; $zero:expr, $x:expr, |$sum:ident, $by:ident| $next:expr) => {{
+            #[target_feature($(enable = $feature),+)]
+            fn body(steps: usize) {
+                let (mut sums, $by) = ([$zero; CHAINS], black_box($x));
+                for _ in 0..steps {
+                    for slot in &mut sums {
+                        let $sum = *slot;
+                        *slot = $next;
+                    }
+                }
+                black_box(sums);
+            }
+            fn run(steps: usize) {
+                #[expect(unsafe_code, reason = "the caller of a target_feature function vouches for the feature")]
+                // SAFETY: `run` is handed out where the processor has the features.
+                unsafe {
+                    body(steps);
+                }
+            }
+            let has_all = $(is_x86_feature_detected!($feature))&&+;
+            has_all.then_some(Loop { run, operations: 2 * CHAINS * $products })
+        }};
+    }
+
+    pub(super) fn f32() -> Option<Loop> {
+        chains!("avx512f"; 16; _mm512_set1_ps(0.0), _mm512_set1_ps(0.5), |sum, x| _mm512_fmadd_ps(sum, x, x)).or_else(
+            || chains!("avx2", "fma"; 8; _mm256_set1_ps(0.0), _mm256_set1_ps(0.5), |sum, x| _mm256_fmadd_ps(sum, x, x)),
+        )
+    }
+
+    pub(super) fn bf16() -> Option<Loop> {
+        chains!("avx512f", "avx512bf16"; 32; _mm512_set1_ps(0.0), {
+            let half = _mm512_set1_ps(0.5);
+            _mm512_cvtne2ps_pbh(half, half)
+        }, |sum, x| _mm512_dpbf16_ps(sum, x, x))
+    }
+
+    pub(super) fn int8() -> Option<Loop> {
+        chains!("avx512f", "avx512vnni"; 64; _mm512_set1_epi8(0), _mm512_set1_epi8(1), |sum, x| _mm512_dpbusd_epi32(sum, x, x))
+            .or_else(|| chains!("avx2", "avxvnni"; 32; _mm256_set1_epi8(0), _mm256_set1_epi8(1), |sum, x| _mm256_dpbusd_avx_epi32(sum, x, x)))
+            // With the sum as a factor, or the product would be computed once and for all.
+            .or_else(|| chains!("avx2"; 32; _mm256_set1_epi8(0), _mm256_set1_epi8(1), |sum, x| {
+                let pairs = _mm256_madd_epi16(_mm256_maddubs_epi16(x, sum), _mm256_set1_epi16(1));
+                _mm256_add_epi32(sum, pairs)
+            }))
+    }
+}
+
+/// Not known how to measure here.
+#[cfg(not(target_arch = "x86_64"))]
+mod peaks {
+    use super::Loop;
+
+    pub(super) fn f32() -> Option<Loop> {
+        None
+    }
+
+    pub(super) fn bf16() -> Option<Loop> {
+        None
+    }
+
+    pub(super) fn int8() -> Option<Loop> {
+        None
+    }
 }
