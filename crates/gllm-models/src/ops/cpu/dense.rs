@@ -8,32 +8,11 @@
 
 use rayon::prelude::*;
 
-use super::erf::gelu;
-use super::exp::{gelu_tanh, silu, tanh};
+use super::share::{PANEL, Part, TILE_ROWS, Then, finish, share};
 use super::simd::{Isa, Kernel, LANES, Simd};
-
-/// Outputs of a panel.
-const PANEL: usize = 2 * LANES;
-
-/// Rows that are multiplied with a panel at once, the most first.
-const TILE_ROWS: [usize; 4] = [12, 6, 3, 1];
-
-/// Rows that a task takes through all panels: their activations stay in the cache.
-const TASK_ROWS: usize = 8 * TILE_ROWS[0];
 
 /// Inputs that are summed before the next tile of rows: the panel's weights for them stay in the first cache.
 const STEP: usize = 192;
-
-/// What becomes of a sum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Then {
-    Nothing,
-    Gelu,
-    GeluTanh,
-    Silu,
-    Tanh,
-    Relu,
-}
 
 /// The weights of one or more layers with the same inputs.
 #[derive(Clone, Debug)]
@@ -96,45 +75,18 @@ impl DenseLinear {
 
     fn forward_with(&self, isa: Isa, x: &[f32], then: Then) -> Vec<f32> {
         let n_rows = x.len() / self.inputs;
-        let mut y = vec![0.0; n_rows * self.outputs];
-        let n_panels = self.bias.len() / PANEL;
-        let threads = rayon::current_num_threads();
-        if n_rows >= threads * TASK_ROWS / 2 || n_rows * self.inputs * self.outputs < 1 << 18 {
-            let tasks = n_rows.div_ceil(n_rows.div_ceil(TASK_ROWS).next_multiple_of(threads)).max(TILE_ROWS[0]);
-            let rows = x.par_chunks(tasks * self.inputs).zip(y.par_chunks_mut(tasks * self.outputs));
-            rows.with_max_len(1).for_each(|(x, y)| {
-                isa.run(Block { layer: self, first_panel: 0, panels: n_panels, x, y, width: self.outputs, then });
-            });
-            return y;
-        }
-        // Few rows: the threads share the outputs.
-        let share = n_panels.div_ceil(threads);
-        let starts: Vec<usize> = (0..n_panels).step_by(share).collect();
-        let parts = starts.par_iter().with_max_len(1).map(|&first_panel| {
-            let panels = share.min(n_panels - first_panel);
-            let width = (panels * PANEL).min(self.outputs - first_panel * PANEL);
-            let mut part = vec![0.0; n_rows * width];
-            isa.run(Block { layer: self, first_panel, panels, x, y: &mut part, width, then });
-            (first_panel * PANEL, width, part)
-        });
-        for (first, width, part) in parts.collect::<Vec<_>>() {
-            for (row, part) in y.chunks_exact_mut(self.outputs).zip(part.chunks_exact(width)) {
-                row[first..first + width].copy_from_slice(part);
-            }
-        }
-        y
+        share(n_rows, [self.inputs, self.outputs], |part| {
+            let x = &x[part.rows.start * self.inputs..part.rows.end * self.inputs];
+            isa.run(Block { layer: self, x, part, then });
+        })
     }
 }
 
 /// Some rows, through some panels.
 struct Block<'a> {
     layer: &'a DenseLinear,
-    first_panel: usize,
-    panels: usize,
     x: &'a [f32],
-    /// `[rows, width]`.
-    y: &'a mut [f32],
-    width: usize,
+    part: Part<'a>,
     then: Then,
 }
 
@@ -143,12 +95,12 @@ impl Kernel for Block<'_> {
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
-        let Self { layer, first_panel, panels, x, y, width, then } = self;
+        let Self { layer, x, part: Part { panels, y, width, .. }, then } = self;
         let inputs = layer.inputs;
         let n_rows = x.len() / inputs;
         let mut sums = vec![[0.0_f32; PANEL]; n_rows];
-        for panel in 0..panels {
-            let weights = &layer.panels[(first_panel + panel) * inputs * PANEL..][..inputs * PANEL];
+        for (index, panel) in panels.enumerate() {
+            let weights = &layer.panels[panel * inputs * PANEL..][..inputs * PANEL];
             let weights: &[[f32; PANEL]] = weights.as_chunks().0;
             sums.fill([0.0; PANEL]);
             for first in (0..inputs).step_by(STEP) {
@@ -169,38 +121,9 @@ impl Kernel for Block<'_> {
                     row += rows;
                 }
             }
-            let bias = &layer.bias[(first_panel + panel) * PANEL..][..PANEL];
-            let column = panel * PANEL;
-            let len = PANEL.min(width - column);
-            let bias = bias.as_chunks::<LANES>().0;
-            let bias = [simd.load(&bias[0]), simd.load(&bias[1])];
-            for (sums, row) in sums.iter().zip(y.chunks_exact_mut(width)) {
-                let halves = sums.as_chunks::<LANES>().0;
-                let sums = [simd.add(simd.load(&halves[0]), bias[0]), simd.add(simd.load(&halves[1]), bias[1])];
-                let done = [apply(simd, sums[0], then), apply(simd, sums[1], then)];
-                // Copies of a known length are two instructions.
-                if let ([first, second, ..], _) = row[column..].as_chunks_mut::<LANES>() {
-                    *first = simd.to_array(done[0]);
-                    *second = simd.to_array(done[1]);
-                } else {
-                    let both = [simd.to_array(done[0]), simd.to_array(done[1])];
-                    row[column..].copy_from_slice(&both.as_flattened()[..len]);
-                }
-            }
+            let bias = &layer.bias.as_chunks().0[panel];
+            finish(simd, &sums, bias, then, y, width, index * PANEL);
         }
-    }
-}
-
-/// `then` of each lane.
-#[inline(always)]
-pub(super) fn apply<S: Simd>(simd: S, x: S::V, then: Then) -> S::V {
-    match then {
-        Then::Nothing => x,
-        Then::Gelu => gelu(simd, x),
-        Then::GeluTanh => gelu_tanh(simd, x),
-        Then::Silu => silu(simd, x),
-        Then::Tanh => tanh(simd, x),
-        Then::Relu => simd.max(x, simd.splat(0.0)),
     }
 }
 

@@ -164,7 +164,7 @@ impl Simd for Scalar {
 }
 
 #[cfg(target_arch = "x86_64")]
-mod x86 {
+pub(super) mod x86 {
     use std::arch::x86_64::{
         __m256, __m512, _mm256_add_epi32, _mm256_add_ps, _mm256_castsi256_ps, _mm256_cvtps_epi32, _mm256_div_ps,
         _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_set1_epi32,
@@ -203,7 +203,7 @@ mod x86 {
     }
 
     impl Avx512 {
-        pub(super) fn new() -> Option<Self> {
+        pub(in super::super) fn new() -> Option<Self> {
             is_x86_feature_detected!("avx512f").then_some(Self(()))
         }
 
