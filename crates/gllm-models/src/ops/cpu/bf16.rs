@@ -9,7 +9,7 @@
 use half::bf16;
 use rayon::prelude::*;
 
-use super::share::{PANEL, Part, TILE_ROWS, Then, finish, share};
+use super::share::{Lines, PANEL, Part, Sums, TILE_ROWS, Then, finish, pad, share};
 #[cfg(test)]
 use super::simd::Scalar;
 use super::simd::{LANES, Simd};
@@ -25,10 +25,10 @@ type Pair = u32;
 pub(crate) struct Bf16Linear {
     inputs: usize,
     outputs: usize,
-    /// `[panels, pairs, PANEL]`; outputs that are missing in the last panel are zeros.
-    panels: Vec<[Pair; PANEL]>,
-    /// `[panels, PANEL]`.
-    bias: Vec<[f32; PANEL]>,
+    /// `[panels, pairs]`; outputs that are missing in the last panel are zeros.
+    panels: Vec<Lines<Pair>>,
+    /// `[panels]`.
+    bias: Vec<Sums>,
     isa: Isa,
 }
 
@@ -45,19 +45,14 @@ impl Bf16Linear {
 
     fn with(isa: Isa, weight: &[f32], bias: Option<&[f32]>, inputs: usize) -> Self {
         let (outputs, pairs) = (weight.len() / inputs, inputs.div_ceil(2));
-        let n_panels = outputs.div_ceil(PANEL);
-        let mut panels = vec![[0; PANEL]; n_panels * pairs];
+        let mut panels = vec![Lines([0; PANEL]); outputs.div_ceil(PANEL) * pairs];
         let of_panels = weight.par_chunks(inputs * PANEL);
         panels.par_chunks_exact_mut(pairs).zip(of_panels).for_each(|(panel, rows)| {
             for (lane, row) in rows.chunks_exact(inputs).enumerate() {
-                panel.iter_mut().zip(row.chunks(2)).for_each(|(to, pair)| to[lane] = round(pair));
+                panel.iter_mut().zip(row.chunks(2)).for_each(|(to, pair)| to.0[lane] = round(pair));
             }
         });
-        let mut padded = vec![[0.0; PANEL]; n_panels];
-        if let Some(bias) = bias {
-            padded.as_flattened_mut()[..outputs].copy_from_slice(bias);
-        }
-        Self { inputs, outputs, panels, bias: padded, isa }
+        Self { inputs, outputs, panels, bias: pad(bias, outputs), isa }
     }
 
     /// Layers one after the other as one, where panels have room for it: all but the last have whole ones.
@@ -178,7 +173,7 @@ impl Block<'_> {
         let Self { layer, x, part: Part { rows, panels, y, width }, then } = self;
         let (n_rows, pairs) = (rows.len(), layer.inputs.div_ceil(2));
         let x = round_rows(isa, x, layer.inputs);
-        let mut sums = vec![[0.0_f32; PANEL]; n_rows];
+        let mut sums = vec![Lines([0.0; PANEL]); n_rows];
         for (index, panel) in panels.enumerate() {
             let weights = &layer.panels[panel * pairs..][..pairs];
             for first in (0..pairs).step_by(STEP) {
@@ -190,7 +185,7 @@ impl Block<'_> {
                     let x = &x[row * pairs + step.start..];
                     let sums = &mut sums[row..row + rows];
                     if first == 0 {
-                        sums.fill([0.0; PANEL]);
+                        sums.fill(Lines([0.0; PANEL]));
                     }
                     match rows {
                         12 => add_products::<P, 12>(isa, weights, x, pairs, sums),
@@ -210,26 +205,26 @@ impl Block<'_> {
 #[inline(always)]
 fn add_products<P: Pairs, const R: usize>(
     isa: P,
-    weights: &[[Pair; PANEL]],
+    weights: &[Lines<Pair>],
     x: &[Pair],
     stride: usize,
-    sums: &mut [[f32; PANEL]],
+    sums: &mut [Sums],
 ) {
     let simd = isa.floats();
     let rows: [&[Pair]; R] = std::array::from_fn(|row| &x[row * stride..][..weights.len()]);
     let mut totals: [[Sum<P>; 2]; R] = std::array::from_fn(|row| {
-        let halves = sums[row].as_chunks::<LANES>().0;
+        let halves = sums[row].0.as_chunks::<LANES>().0;
         [simd.load(&halves[0]), simd.load(&halves[1])]
     });
     for (pair, weights) in weights.iter().enumerate() {
-        let halves = weights.as_chunks::<LANES>().0;
+        let halves = weights.0.as_chunks::<LANES>().0;
         for (totals, row) in totals.iter_mut().zip(rows) {
             totals[0] = isa.dot(totals[0], row[pair], &halves[0]);
             totals[1] = isa.dot(totals[1], row[pair], &halves[1]);
         }
     }
     for (sums, totals) in sums.iter_mut().zip(totals) {
-        let halves = sums.as_chunks_mut::<LANES>().0;
+        let halves = sums.0.as_chunks_mut::<LANES>().0;
         halves[0] = simd.to_array(totals[0]);
         halves[1] = simd.to_array(totals[1]);
     }

@@ -8,7 +8,7 @@
 
 use rayon::prelude::*;
 
-use super::share::{PANEL, Part, TILE_ROWS, Then, finish, share};
+use super::share::{Lines, PANEL, Part, Sums, TILE_ROWS, Then, finish, pad, share};
 use super::simd::{Isa, Kernel, LANES, Simd};
 
 /// Inputs that are summed before the next tile of rows: the panel's weights for them stay in the first cache.
@@ -19,33 +19,23 @@ const STEP: usize = 192;
 pub(crate) struct DenseLinear {
     inputs: usize,
     outputs: usize,
-    /// `[panels, inputs, PANEL]`; outputs that are missing in the last panel are zeros.
-    panels: Vec<f32>,
-    /// `[outputs]`, padded to whole panels.
-    bias: Vec<f32>,
+    /// `[panels, inputs]`; outputs that are missing in the last panel are zeros.
+    panels: Vec<Lines<f32>>,
+    /// `[panels]`.
+    bias: Vec<Sums>,
 }
 
 impl DenseLinear {
-    /// Of layers, each `[outputs, inputs]` with or without a bias, whose outputs follow one another.
-    pub(crate) fn new(layers: &[(&[f32], Option<&[f32]>)], inputs: usize) -> Self {
-        let outputs: usize = layers.iter().map(|(weight, _)| weight.len() / inputs).sum();
-        let n_panels = outputs.div_ceil(PANEL);
-        let rows: Vec<&[f32]> = layers.iter().flat_map(|(weight, _)| weight.chunks_exact(inputs)).collect();
-        let mut panels = vec![0.0; n_panels * inputs * PANEL];
-        panels.par_chunks_exact_mut(inputs * PANEL).zip(rows.par_chunks(PANEL)).for_each(|(panel, rows)| {
-            for (lane, row) in rows.iter().enumerate() {
-                panel[lane..].iter_mut().step_by(PANEL).zip(*row).for_each(|(to, weight)| *to = *weight);
+    /// A layer `[outputs, inputs]` with or without a bias.
+    pub(crate) fn new(weight: &[f32], bias: Option<&[f32]>, inputs: usize) -> Self {
+        let outputs = weight.len() / inputs;
+        let mut panels = vec![Lines([0.0; PANEL]); outputs.div_ceil(PANEL) * inputs];
+        panels.par_chunks_exact_mut(inputs).zip(weight.par_chunks(inputs * PANEL)).for_each(|(panel, rows)| {
+            for (lane, row) in rows.chunks_exact(inputs).enumerate() {
+                panel.iter_mut().zip(row).for_each(|(to, weight)| to.0[lane] = *weight);
             }
         });
-        let mut bias = Vec::with_capacity(n_panels * PANEL);
-        for (weight, of_layer) in layers {
-            match of_layer {
-                Some(of_layer) => bias.extend_from_slice(of_layer),
-                None => bias.resize(bias.len() + weight.len() / inputs, 0.0),
-            }
-        }
-        bias.resize(n_panels * PANEL, 0.0);
-        Self { inputs, outputs, panels, bias }
+        Self { inputs, outputs, panels, bias: pad(bias, outputs) }
     }
 
     /// Layers one after the other as one, where panels have room for it: all but the last have whole ones.
@@ -98,11 +88,10 @@ impl Kernel for Block<'_> {
         let Self { layer, x, part: Part { panels, y, width, .. }, then } = self;
         let inputs = layer.inputs;
         let n_rows = x.len() / inputs;
-        let mut sums = vec![[0.0_f32; PANEL]; n_rows];
+        let mut sums = vec![Lines([0.0; PANEL]); n_rows];
         for (index, panel) in panels.enumerate() {
-            let weights = &layer.panels[panel * inputs * PANEL..][..inputs * PANEL];
-            let weights: &[[f32; PANEL]] = weights.as_chunks().0;
-            sums.fill([0.0; PANEL]);
+            let weights = &layer.panels[panel * inputs..][..inputs];
+            sums.fill(Lines([0.0; PANEL]));
             for first in (0..inputs).step_by(STEP) {
                 let step = first..inputs.min(first + STEP);
                 let weights = &weights[step.clone()];
@@ -121,28 +110,21 @@ impl Kernel for Block<'_> {
                     row += rows;
                 }
             }
-            let bias = &layer.bias.as_chunks().0[panel];
-            finish(simd, &sums, bias, then, y, width, index * PANEL);
+            finish(simd, &sums, &layer.bias[panel], then, y, width, index * PANEL);
         }
     }
 }
 
 /// `sums += x · weights` for `R` rows of `x`, which are `stride` apart.
 #[inline(always)]
-fn add_products<S: Simd, const R: usize>(
-    simd: S,
-    weights: &[[f32; PANEL]],
-    x: &[f32],
-    stride: usize,
-    sums: &mut [[f32; PANEL]],
-) {
+fn add_products<S: Simd, const R: usize>(simd: S, weights: &[Lines<f32>], x: &[f32], stride: usize, sums: &mut [Sums]) {
     let rows: [&[f32]; R] = std::array::from_fn(|row| &x[row * stride..][..weights.len()]);
     let mut totals: [[S::V; 2]; R] = std::array::from_fn(|row| {
-        let halves = sums[row].as_chunks::<LANES>().0;
+        let halves = sums[row].0.as_chunks::<LANES>().0;
         [simd.load(&halves[0]), simd.load(&halves[1])]
     });
     for (input, weights) in weights.iter().enumerate() {
-        let halves = weights.as_chunks::<LANES>().0;
+        let halves = weights.0.as_chunks::<LANES>().0;
         let weights = [simd.load(&halves[0]), simd.load(&halves[1])];
         for (totals, row) in totals.iter_mut().zip(rows) {
             let x = simd.splat(row[input]);
@@ -151,7 +133,7 @@ fn add_products<S: Simd, const R: usize>(
         }
     }
     for (sums, totals) in sums.iter_mut().zip(totals) {
-        let halves = sums.as_chunks_mut::<LANES>().0;
+        let halves = sums.0.as_chunks_mut::<LANES>().0;
         halves[0] = simd.to_array(totals[0]);
         halves[1] = simd.to_array(totals[1]);
     }
@@ -172,7 +154,7 @@ mod tests {
     fn products_are_right_and_the_same_on_every_instruction_set_and_row_by_row() {
         for [rows, inputs, outputs] in SIZES {
             let (weight, bias, x) = (numbers(outputs * inputs, 1), numbers(outputs, 2), numbers(rows * inputs, 3));
-            let layer = DenseLinear::new(&[(&weight, Some(&bias))], inputs);
+            let layer = DenseLinear::new(&weight, Some(&bias), inputs);
             let product = |isa, x: &[f32]| layer.forward_with(isa, x, Then::Nothing);
             let exact = |y: Vec<f32>| y.into_iter().map(f32::to_bits).collect::<Vec<_>>();
             let mut sets = Isa::all();
@@ -197,8 +179,7 @@ mod tests {
     #[test]
     fn joined_layers_are_as_those_one_by_one() {
         let (inputs, x) = (50, numbers(3 * 50, 4));
-        let layers =
-            [64, 32, 20].map(|outputs| DenseLinear::new(&[(&numbers(outputs * inputs, outputs), None)], inputs));
+        let layers = [64, 32, 20].map(|outputs| DenseLinear::new(&numbers(outputs * inputs, outputs), None, inputs));
         let joined = DenseLinear::joined(&layers.each_ref()).expect("whole panels but for the last");
         let y = joined.forward(&x, Then::Silu);
         let apart = layers.each_ref().map(|layer| layer.forward(&x, Then::Silu));

@@ -16,6 +16,14 @@ use super::simd::{LANES, Simd};
 /// Outputs of a panel.
 pub(super) const PANEL: usize = 2 * LANES;
 
+/// Something of each output of a panel, in whole lines of the cache: a register that is read from two takes twice as long.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+pub(super) struct Lines<T>(pub(super) [T; PANEL]);
+
+/// Sums of the outputs of a panel.
+pub(super) type Sums = Lines<f32>;
+
 /// Rows that are multiplied with a panel at once, the most first.
 pub(super) const TILE_ROWS: [usize; 4] = [12, 6, 3, 1];
 
@@ -31,6 +39,13 @@ pub(crate) enum Then {
     Silu,
     Tanh,
     Relu,
+}
+
+/// The bias of each panel, zeros where there is none.
+pub(super) fn pad(bias: Option<&[f32]>, outputs: usize) -> Vec<Sums> {
+    let bias = bias.unwrap_or_default();
+    let value = |output: usize| bias.get(output).copied().unwrap_or(0.0);
+    (0..outputs.div_ceil(PANEL)).map(|panel| Lines(std::array::from_fn(|lane| value(panel * PANEL + lane)))).collect()
 }
 
 /// What a task computes: some rows, through some panels.
@@ -69,11 +84,7 @@ pub(super) fn share(n_rows: usize, [inputs, outputs]: [usize; 2], compute: impl 
 }
 
 /// `[rows, outputs]`, which `compute` makes some rows at a time.
-pub(super) fn share_rows(
-    n_rows: usize,
-    outputs: usize,
-    compute: impl Fn(Range<usize>, &mut [f32]) + Sync,
-) -> Vec<f32> {
+pub(super) fn share_rows(n_rows: usize, outputs: usize, compute: impl Fn(Range<usize>, &mut [f32]) + Sync) -> Vec<f32> {
     let mut y = vec![0.0; n_rows * outputs];
     let tasks = n_rows.div_ceil(TASK_ROWS).next_multiple_of(rayon::current_num_threads());
     let rows = n_rows.div_ceil(tasks).max(TILE_ROWS[0]);
@@ -86,22 +97,22 @@ pub(super) fn share_rows(
 /// Puts `then(sums + bias)` into the columns from `column` on.
 ///
 /// # Shapes
-/// - `sums`: `[rows, PANEL]`
+/// - `sums`: `[rows]`
 /// - `y`: `[rows, width]`
 #[inline(always)]
 pub(super) fn finish<S: Simd>(
     simd: S,
-    sums: &[[f32; PANEL]],
-    bias: &[f32; PANEL],
+    sums: &[Sums],
+    bias: &Sums,
     then: Then,
     y: &mut [f32],
     width: usize,
     column: usize,
 ) {
-    let bias = bias.as_chunks::<LANES>().0;
+    let bias = bias.0.as_chunks::<LANES>().0;
     let bias = [simd.load(&bias[0]), simd.load(&bias[1])];
     for (sums, row) in sums.iter().zip(y.chunks_exact_mut(width)) {
-        let halves = sums.as_chunks::<LANES>().0;
+        let halves = sums.0.as_chunks::<LANES>().0;
         let sums = [simd.add(simd.load(&halves[0]), bias[0]), simd.add(simd.load(&halves[1]), bias[1])];
         let done = [apply(simd, sums[0], then), apply(simd, sums[1], then)];
         // Copies of a known length are two instructions.
