@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use gllm_core::{Architecture, GenerationResponse, InferenceError, InvalidConfig, Result};
 use gllm_quant::WeightFiles;
 
@@ -17,7 +17,7 @@ use crate::text::{StopStrings, TextStream, TokenBytes, Tokenizer};
 use crate::text_sequence::{Chooser, Ends, TextSequence};
 use crate::{
     CacheType, Constraint, GenerateOptions, GenerationDefaults, GeneratorModel, Prompt, Sampler, SamplingOptions, Step,
-    TextFormat, TokenVocabulary,
+    Target, TextFormat, TokenVocabulary,
 };
 
 /// Most tokens that are read at once, which bounds the memory; results don't depend on it on the CPU.
@@ -51,11 +51,11 @@ pub struct Generation<'a> {
 }
 
 impl GenerationEngine {
-    /// Loads the model at `path`, a folder or a GGUF file, onto `device`.
+    /// Loads the model at `path`, a folder or a GGUF file, onto a device, which alone means in `f32`.
     ///
     /// # Errors
     /// [`gllm_core::LoadError`] that names the file and what is wrong with it.
-    pub fn load(path: &Path, device: &Device) -> Result<Self> {
+    pub fn load(path: &Path, target: impl Into<Target>) -> Result<Self> {
         let files = WeightFiles::open(path)?;
         let family = decoder::read(&files)?;
         let tokenizer = Tokenizer::of(&files)?;
@@ -63,7 +63,7 @@ impl GenerationEngine {
         let template = ChatTemplate::of(&files)?;
         let GenerationDefaults { sampling, eos } = GenerationDefaults::of(&files, &tokenizer)?;
         Ok(Self {
-            model: GeneratorModel::read(&files, family, device)?,
+            model: GeneratorModel::read(&files, family, &target.into())?,
             tokenizer,
             bytes,
             template,

@@ -46,6 +46,7 @@ mod sentence;
 mod sentence_config;
 mod sequences;
 mod sparse;
+mod target;
 mod text_sequence;
 mod weights;
 
@@ -78,4 +79,5 @@ pub use sampling::{Choice, Sampler, SamplingOptions, TokenMask};
 pub use sentence::{PoolingMode, SentencePipeline};
 pub use sequences::Sequences;
 pub use sparse::{LexicalHead, SparseHead, SpladeHead};
+pub use target::Target;
 pub use weights::Weights;

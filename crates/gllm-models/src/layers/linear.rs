@@ -9,7 +9,7 @@ use gllm_quant::QLinear;
 use super::narrow_weight::NarrowWeight;
 use crate::device::is_cpu;
 #[cfg(feature = "cpu")]
-use crate::ops::DenseLinear;
+use crate::ops::FloatLinear;
 use crate::{Activation, Weights, ops};
 
 /// `[outputs, inputs]` in the checkpoint; `bias`: `[outputs]`.
@@ -21,7 +21,7 @@ pub(crate) enum Linear {
     Narrow { weight: NarrowWeight, bias: Option<Tensor<1>> },
     /// Floats, in the order of the CPU's kernels.
     #[cfg(feature = "cpu")]
-    Sorted(DenseLinear),
+    Sorted(Box<FloatLinear>),
     /// Quantised, as small as in the checkpoint, in the order of the CPU's kernels.
     #[cfg(feature = "cpu")]
     Packed(Box<QLinear>),
@@ -61,9 +61,9 @@ impl Linear {
                 None => weights.matrix("weight", outputs, inputs)?,
             };
             let bias = has_bias.then(|| weights.values("bias", outputs)).transpose()?;
-            let layer = DenseLinear::new(&[(&weight, bias.as_deref())], inputs);
+            let layer = FloatLinear::new(weights.precision(), &weight, bias.as_deref(), inputs);
             weights.release();
-            return Ok(Self::Sorted(layer));
+            return Ok(Self::Sorted(Box::new(layer)));
         }
         let weight = match groups {
             Some(groups) => weights.upload(Bytes::from_elems(groups.dequantize()), [outputs, inputs]),
@@ -78,11 +78,11 @@ impl Linear {
         #[cfg(feature = "cpu")]
         {
             let sorted = layers.iter().map(|layer| match layer {
-                Self::Sorted(layer) => Some(layer),
+                Self::Sorted(layer) => Some(&**layer),
                 _ => None,
             });
             let sorted: Vec<_> = sorted.collect::<Option<_>>()?;
-            DenseLinear::joined(&sorted).map(Self::Sorted)
+            FloatLinear::joined(&sorted).map(Box::new).map(Self::Sorted)
         }
         #[cfg(not(feature = "cpu"))]
         {
@@ -108,7 +108,7 @@ impl Linear {
             Self::Dense { weight, bias } => ops::linear(x, weight.clone(), bias.clone()),
             Self::Narrow { weight, bias } => ops::linear(x, weight.widened(), bias.clone()),
             #[cfg(feature = "cpu")]
-            Self::Sorted(layer) => ops::dense_linear(x, layer, Activation::Identity),
+            Self::Sorted(layer) => ops::float_linear(x, layer, Activation::Identity),
             #[cfg(feature = "cpu")]
             Self::Packed(layer) => ops::packed_linears(x, &[layer]),
         }
@@ -118,7 +118,7 @@ impl Linear {
     pub(crate) fn forward_activated(&self, x: Tensor<2>, activation: Activation) -> Tensor<2> {
         match self {
             #[cfg(feature = "cpu")]
-            Self::Sorted(layer) => ops::dense_linear(x, layer, activation),
+            Self::Sorted(layer) => ops::float_linear(x, layer, activation),
             _ => ops::activate(self.forward(x), activation),
         }
     }

@@ -4,13 +4,17 @@
 //! tensor. The functions of [`crate::ops`] call them where [`runs_here`] holds, and their composed body elsewhere.
 
 pub(crate) mod attention;
-pub(crate) mod dense;
+mod bf16;
+mod dense;
 mod erf;
 mod exp;
+mod float_linear;
 pub(crate) mod gate;
+mod int8;
 pub(crate) mod layer_norm;
 pub(crate) mod map;
 pub(crate) mod rms_norm;
+pub(crate) mod share;
 mod simd;
 
 use burn::backend::tensor::FloatTensor;
@@ -19,8 +23,11 @@ use burn::tensor::{Bytes, DType, Device, Shape, Tensor};
 use burn_flex::{FlexTensor, Layout};
 use gllm_quant::QLinear;
 
-use self::dense::{DenseLinear, Then};
+use self::bf16::Bf16Linear;
+use self::share::Then;
 use crate::Activation;
+
+pub(crate) use self::float_linear::FloatLinear;
 
 /// The ways from a tensor to its elements and back.
 #[backend_extension(Flex)]
@@ -92,10 +99,15 @@ pub(crate) fn update(x: Tensor<2>, kernel: &mut dyn FnMut(&mut [f32])) -> Tensor
     Tensor::from_dispatch(<Dispatch as Kernels>::update(x.into_dispatch(), kernel))
 }
 
+/// Whether this processor multiplies bf16 faster than f32.
+pub(crate) fn has_bf16() -> bool {
+    Bf16Linear::is_fast()
+}
+
 /// # Shapes
 /// - `x`: `[tokens, inputs]`, on flex
 /// - returns `[tokens, outputs]`
-pub(crate) fn dense_linear(x: Tensor<2>, layer: &DenseLinear, then: Activation) -> Tensor<2> {
+pub(crate) fn float_linear(x: Tensor<2>, layer: &FloatLinear, then: Activation) -> Tensor<2> {
     let then = then.kernel().unwrap_or(Then::Nothing);
     map(x, layer.outputs(), &mut |x| layer.forward(x, then))
 }

@@ -1,0 +1,62 @@
+//! A linear layer whose weights are floats in the model's files, in the numbers that it is multiplied in.
+
+use gllm_core::Precision;
+
+use super::bf16::Bf16Linear;
+use super::dense::DenseLinear;
+use super::int8::Int8Linear;
+use super::share::Then;
+
+/// The weights of one or more layers with the same inputs.
+#[derive(Clone, Debug)]
+pub(crate) enum FloatLinear {
+    F32(DenseLinear),
+    Bf16(Bf16Linear),
+    Int8(Int8Linear),
+}
+
+impl FloatLinear {
+    /// A layer `[outputs, inputs]` with or without a bias, in `f32` where there is nothing for `precision`.
+    pub(crate) fn new(precision: Precision, weight: &[f32], bias: Option<&[f32]>, inputs: usize) -> Self {
+        let narrow = match precision {
+            Precision::Bf16 => Bf16Linear::new(weight, bias, inputs).map(Self::Bf16),
+            Precision::Int8 => Some(Self::Int8(Int8Linear::new(weight, bias, inputs))),
+            _ => None,
+        };
+        narrow.unwrap_or_else(|| Self::F32(DenseLinear::new(weight, bias, inputs)))
+    }
+
+    /// Layers one after the other as one, where they can be.
+    pub(crate) fn joined(layers: &[&Self]) -> Option<Self> {
+        macro_rules! joined {
+            ($kind:ident, $layer:ident) => {{
+                let layers = layers.iter().map(|layer| if let Self::$kind(layer) = layer { Some(layer) } else { None });
+                $layer::joined(&layers.collect::<Option<Vec<_>>>()?).map(Self::$kind)
+            }};
+        }
+        match layers.first()? {
+            Self::F32(_) => joined!(F32, DenseLinear),
+            Self::Bf16(_) => joined!(Bf16, Bf16Linear),
+            Self::Int8(_) => joined!(Int8, Int8Linear),
+        }
+    }
+
+    pub(crate) fn outputs(&self) -> usize {
+        match self {
+            Self::F32(layer) => layer.outputs(),
+            Self::Bf16(layer) => layer.outputs(),
+            Self::Int8(layer) => layer.outputs(),
+        }
+    }
+
+    /// # Shapes
+    /// - `x`: `[rows, inputs]`
+    /// - returns `[rows, outputs]`
+    pub(crate) fn forward(&self, x: &[f32], then: Then) -> Vec<f32> {
+        match self {
+            Self::F32(layer) => layer.forward(x, then),
+            Self::Bf16(layer) => layer.forward(x, then),
+            Self::Int8(layer) => layer.forward(x, then),
+        }
+    }
+}
