@@ -23,7 +23,7 @@ pub(crate) use attention::{AttentionPattern, ScoreBias, attention};
 #[cfg(feature = "cpu")]
 pub(crate) use cpu::layer_norm::Norm;
 #[cfg(feature = "cpu")]
-pub(crate) use cpu::{FloatLinear, float_linear, has_bf16, packed_linears, runs_here as has_kernels};
+pub(crate) use cpu::{FloatLinear, feed_forward, float_linear, has_bf16, packed_linears, runs_here as has_kernels};
 pub(crate) use gate::gate;
 pub(crate) use linear::linear;
 pub(crate) use pooling::{l2_normalize, pool};

@@ -75,7 +75,6 @@ impl<'a> Weights<'a> {
     }
 
     /// What linear layers are multiplied in.
-    #[cfg(feature = "cpu")]
     pub(crate) fn precision(&self) -> Precision {
         self.precision
     }

@@ -77,11 +77,7 @@ impl Linear {
     pub(crate) fn joined(layers: &[Self]) -> Option<Self> {
         #[cfg(feature = "cpu")]
         {
-            let sorted = layers.iter().map(|layer| match layer {
-                Self::Sorted(layer) => Some(&**layer),
-                _ => None,
-            });
-            let sorted: Vec<_> = sorted.collect::<Option<_>>()?;
+            let sorted: Vec<_> = layers.iter().map(Self::sorted).collect::<Option<_>>()?;
             FloatLinear::joined(&sorted).map(Box::new).map(Self::Sorted)
         }
         #[cfg(not(feature = "cpu"))]
@@ -96,6 +92,15 @@ impl Linear {
     pub(crate) fn packed(&self) -> Option<&QLinear> {
         match self {
             Self::Packed(layer) => Some(layer),
+            _ => None,
+        }
+    }
+
+    /// The layer as the CPU's kernels for floats take it, if they do.
+    #[cfg(feature = "cpu")]
+    fn sorted(&self) -> Option<&FloatLinear> {
+        match self {
+            Self::Sorted(layer) => Some(layer),
             _ => None,
         }
     }
@@ -121,6 +126,19 @@ impl Linear {
             Self::Sorted(layer) => ops::float_linear(x, layer, activation),
             _ => ops::activate(self.forward(x), activation),
         }
+    }
+
+    /// `self`, a non-linearity, then `down`.
+    ///
+    /// # Shapes
+    /// - `x`: `[tokens, inputs]`
+    /// - returns `[tokens, outputs of down]`
+    pub(crate) fn forward_into(&self, x: Tensor<2>, activation: Activation, down: &Self) -> Tensor<2> {
+        #[cfg(feature = "cpu")]
+        if let (Some(up), Some(down)) = (self.sorted(), down.sorted()) {
+            return ops::feed_forward(x, up, activation, down);
+        }
+        down.forward(self.forward_activated(x, activation))
     }
 }
 

@@ -112,6 +112,16 @@ pub(crate) fn float_linear(x: Tensor<2>, layer: &FloatLinear, then: Activation) 
     map(x, layer.outputs(), &mut |x| layer.forward(x, then))
 }
 
+/// `down(then(up(x)))`.
+///
+/// # Shapes
+/// - `x`: `[tokens, inputs of up]`, on flex
+/// - returns `[tokens, outputs of down]`
+pub(crate) fn feed_forward(x: Tensor<2>, up: &FloatLinear, then: Activation, down: &FloatLinear) -> Tensor<2> {
+    let then = then.kernel().unwrap_or(Then::Nothing);
+    map(x, down.outputs(), &mut |x| float_linear::feed_forward(x, up, then, down))
+}
+
 /// # Shapes
 /// - `x`: `[tokens, inputs]`, on flex
 /// - returns `[tokens, outputs of all layers]`

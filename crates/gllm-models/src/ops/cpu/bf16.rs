@@ -15,10 +15,10 @@ use super::simd::Scalar;
 use super::simd::{LANES, Simd};
 
 /// Pairs of inputs that are summed before the next tile of rows: the panel's weights for them stay in the first cache.
-const STEP: usize = 192;
+pub(super) const STEP: usize = 192;
 
 /// Two numbers in bf16, the first in the low bits.
-type Pair = u32;
+pub(super) type Pair = u32;
 
 /// The weights of one or more layers with the same inputs.
 #[derive(Clone, Debug)]
@@ -70,6 +70,10 @@ impl Bf16Linear {
         })
     }
 
+    pub(crate) fn inputs(&self) -> usize {
+        self.inputs
+    }
+
     pub(crate) fn outputs(&self) -> usize {
         self.outputs
     }
@@ -78,11 +82,12 @@ impl Bf16Linear {
     /// - `x`: `[rows, inputs]`
     /// - returns `[rows, outputs]`
     pub(crate) fn forward(&self, x: &[f32], then: Then) -> Vec<f32> {
-        let n_rows = x.len() / self.inputs;
-        share(n_rows, [self.inputs, self.outputs], |part| {
-            let x = &x[part.rows.start * self.inputs..part.rows.end * self.inputs];
-            self.isa.run(Block { layer: self, x, part, then });
-        })
+        share(x.len() / self.inputs, [self.inputs, self.outputs], |part| self.part(x, part, then))
+    }
+
+    /// A part of the results for `x`, on the caller's thread.
+    pub(super) fn part(&self, x: &[f32], part: Part<'_>, then: Then) {
+        self.isa.run(Block { layer: self, x, part, then });
     }
 }
 
@@ -112,7 +117,7 @@ fn round_rows<P: Pairs>(isa: P, x: &[f32], inputs: usize) -> Vec<Pair> {
 }
 
 /// What multiplies pairs.
-trait Pairs: Copy {
+pub(super) trait Pairs: Copy {
     type Floats: Simd;
 
     /// What computes with sums.
@@ -128,9 +133,17 @@ trait Pairs: Copy {
 /// Sixteen sums.
 type Sum<P> = <<P as Pairs>::Floats as Simd>::V;
 
+/// A computation with pairs.
+pub(super) trait PairKernel {
+    type Output;
+
+    /// Must be `#[inline(always)]`, as all that it calls.
+    fn eval<P: Pairs>(self, isa: P) -> Self::Output;
+}
+
 /// The instruction sets that multiply pairs.
 #[derive(Clone, Copy, Debug)]
-enum Isa {
+pub(super) enum Isa {
     /// What the others are held against.
     #[cfg(test)]
     Scalar(Scalar),
@@ -140,21 +153,22 @@ enum Isa {
 
 impl Isa {
     #[cfg(target_arch = "x86_64")]
-    fn detect() -> Option<Self> {
+    pub(super) fn detect() -> Option<Self> {
         x86::Avx512Bf16::new().map(Self::Avx512)
     }
 
     #[cfg(not(target_arch = "x86_64"))]
-    fn detect() -> Option<Self> {
+    pub(super) fn detect() -> Option<Self> {
         None
     }
 
-    fn run(self, block: Block<'_>) {
+    /// Evaluates `kernel` with it.
+    pub(super) fn run<K: PairKernel>(self, kernel: K) -> K::Output {
         match self {
             #[cfg(test)]
-            Self::Scalar(scalar) => block.eval(scalar),
+            Self::Scalar(scalar) => kernel.eval(scalar),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512(isa) => isa.run(block),
+            Self::Avx512(isa) => isa.run(kernel),
         }
     }
 }
@@ -167,12 +181,14 @@ struct Block<'a> {
     then: Then,
 }
 
-impl Block<'_> {
+impl PairKernel for Block<'_> {
+    type Output = ();
+
     #[inline(always)]
     fn eval<P: Pairs>(self, isa: P) {
         let Self { layer, x, part: Part { rows, panels, y, width }, then } = self;
         let (n_rows, pairs) = (rows.len(), layer.inputs.div_ceil(2));
-        let x = round_rows(isa, x, layer.inputs);
+        let x = round_rows(isa, &x[rows.start * layer.inputs..rows.end * layer.inputs], layer.inputs);
         let mut sums = vec![Lines([0.0; PANEL]); n_rows];
         for (index, panel) in panels.enumerate() {
             let weights = &layer.panels[panel * pairs..][..pairs];
@@ -203,7 +219,7 @@ impl Block<'_> {
 
 /// `sums += x · weights` for `R` rows of `x`, which are `stride` apart.
 #[inline(always)]
-fn add_products<P: Pairs, const R: usize>(
+pub(super) fn add_products<P: Pairs, const R: usize>(
     isa: P,
     weights: &[Lines<Pair>],
     x: &[Pair],
@@ -262,27 +278,27 @@ mod x86 {
     };
     use std::mem::transmute;
 
-    use super::{Block, LANES, PANEL, Pair, Pairs};
+    use super::{LANES, PANEL, Pair, PairKernel, Pairs};
     use crate::ops::cpu::simd::x86::Avx512;
 
     /// AVX-512 F and BF16.
     #[derive(Clone, Copy, Debug)]
-    pub(super) struct Avx512Bf16(Avx512);
+    pub(in super::super) struct Avx512Bf16(Avx512);
 
     impl Avx512Bf16 {
         pub(super) fn new() -> Option<Self> {
             Avx512::new().filter(|_| is_x86_feature_detected!("avx512bf16")).map(Self)
         }
 
-        pub(super) fn run(self, block: Block<'_>) {
+        pub(super) fn run<K: PairKernel>(self, kernel: K) -> K::Output {
             #[target_feature(enable = "avx512f,avx512bf16")]
-            fn body(isa: Avx512Bf16, block: Block<'_>) {
-                block.eval(isa);
+            fn body<K: PairKernel>(isa: Avx512Bf16, kernel: K) -> K::Output {
+                kernel.eval(isa)
             }
             #[expect(unsafe_code, reason = "the caller of a target_feature function vouches for the feature")]
             // SAFETY: `self` is the proof that the processor has it.
             unsafe {
-                body(self, block);
+                body(self, kernel)
             }
         }
     }

@@ -52,6 +52,10 @@ impl DenseLinear {
         })
     }
 
+    pub(crate) fn inputs(&self) -> usize {
+        self.inputs
+    }
+
     pub(crate) fn outputs(&self) -> usize {
         self.outputs
     }
@@ -63,10 +67,14 @@ impl DenseLinear {
         self.forward_with(Isa::detect(), x, then)
     }
 
+    /// A part of the results for `x`, on the caller's thread.
+    pub(super) fn part(&self, x: &[f32], part: Part<'_>, then: Then) {
+        Isa::detect().run(Block { layer: self, x, part, then });
+    }
+
     fn forward_with(&self, isa: Isa, x: &[f32], then: Then) -> Vec<f32> {
         let n_rows = x.len() / self.inputs;
         share(n_rows, [self.inputs, self.outputs], |part| {
-            let x = &x[part.rows.start * self.inputs..part.rows.end * self.inputs];
             isa.run(Block { layer: self, x, part, then });
         })
     }
@@ -85,9 +93,9 @@ impl Kernel for Block<'_> {
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
-        let Self { layer, x, part: Part { panels, y, width, .. }, then } = self;
+        let Self { layer, x, part: Part { rows, panels, y, width }, then } = self;
         let inputs = layer.inputs;
-        let n_rows = x.len() / inputs;
+        let (n_rows, x) = (rows.len(), &x[rows.start * inputs..rows.end * inputs]);
         let mut sums = vec![Lines([0.0; PANEL]); n_rows];
         for (index, panel) in panels.enumerate() {
             let weights = &layer.panels[panel * inputs..][..inputs];

@@ -5,7 +5,7 @@ use gllm_core::Precision;
 use super::bf16::Bf16Linear;
 use super::dense::DenseLinear;
 use super::int8::Int8Linear;
-use super::share::Then;
+use super::share::{Part, Then, has_rows_for_all, share_rows};
 
 /// The weights of one or more layers with the same inputs.
 #[derive(Clone, Debug)]
@@ -41,6 +41,14 @@ impl FloatLinear {
         }
     }
 
+    fn inputs(&self) -> usize {
+        match self {
+            Self::F32(layer) => layer.inputs(),
+            Self::Bf16(layer) => layer.inputs(),
+            Self::Int8(layer) => layer.inputs(),
+        }
+    }
+
     pub(crate) fn outputs(&self) -> usize {
         match self {
             Self::F32(layer) => layer.outputs(),
@@ -59,4 +67,31 @@ impl FloatLinear {
             Self::Int8(layer) => layer.forward(x, then),
         }
     }
+
+    /// [`FloatLinear::forward`] on the caller's thread, into `y`.
+    fn rows(&self, x: &[f32], then: Then, y: &mut [f32]) {
+        match self {
+            Self::F32(layer) => layer.part(x, Part::whole(y, layer.outputs()), then),
+            Self::Bf16(layer) => layer.part(x, Part::whole(y, layer.outputs()), then),
+            Self::Int8(layer) => layer.part(x, Part::whole(y, layer.outputs()), then),
+        }
+    }
+}
+
+/// `down(then(up(x)))`, a few rows at a time where there are many, so that what is between them stays in the cache.
+///
+/// # Shapes
+/// - `x`: `[rows, inputs of up]`
+/// - returns `[rows, outputs of down]`
+pub(crate) fn feed_forward(x: &[f32], up: &FloatLinear, then: Then, down: &FloatLinear) -> Vec<f32> {
+    let inputs = up.inputs();
+    let n_rows = x.len() / inputs;
+    if !has_rows_for_all(n_rows) {
+        return down.forward(&up.forward(x, then), Then::Nothing);
+    }
+    share_rows(n_rows, down.outputs(), |rows, y| {
+        let mut inner = vec![0.0; rows.len() * up.outputs()];
+        up.rows(&x[rows.start * inputs..rows.end * inputs], then, &mut inner);
+        down.rows(&inner, Then::Nothing, y);
+    })
 }

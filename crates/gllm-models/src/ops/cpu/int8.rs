@@ -89,6 +89,10 @@ impl Int8Linear {
         })
     }
 
+    pub(crate) fn inputs(&self) -> usize {
+        self.inputs
+    }
+
     pub(crate) fn outputs(&self) -> usize {
         self.outputs
     }
@@ -97,11 +101,12 @@ impl Int8Linear {
     /// - `x`: `[rows, inputs]`
     /// - returns `[rows, outputs]`
     pub(crate) fn forward(&self, x: &[f32], then: Then) -> Vec<f32> {
-        let n_rows = x.len() / self.inputs;
-        share(n_rows, [self.inputs, self.outputs], |part| {
-            let x = &x[part.rows.start * self.inputs..part.rows.end * self.inputs];
-            self.isa.run(Block { layer: self, x, part, then });
-        })
+        share(x.len() / self.inputs, [self.inputs, self.outputs], |part| self.part(x, part, then))
+    }
+
+    /// A part of the results for `x`, on the caller's thread.
+    pub(super) fn part(&self, x: &[f32], part: Part<'_>, then: Then) {
+        self.isa.run(Block { layer: self, x, part, then });
     }
 }
 
@@ -275,7 +280,7 @@ impl Block<'_> {
         let Self { layer, x, part: Part { rows, panels, y, width }, then } = self;
         let (n_rows, n_groups) = (rows.len(), layer.inputs.div_ceil(GROUP));
         let simd = isa.floats();
-        let x = Codes::new(simd, x, layer.inputs);
+        let x = Codes::new(simd, &x[rows.start * layer.inputs..rows.end * layer.inputs], layer.inputs);
         let mut totals = vec![Lines([0.0; PANEL]); n_rows];
         for (index, panel) in panels.enumerate() {
             totals.fill(Lines([0.0; PANEL]));
@@ -377,7 +382,8 @@ mod tests {
     }
 
     /// Rows, inputs, outputs: nothing divides a panel, a tile or a group.
-    const SIZES: [[usize; 3]; 6] = [[1, 1, 1], [2, 7, 33], [13, 400, 70], [29, 387, 32], [101, 128, 100], [250, 40, 65]];
+    const SIZES: [[usize; 3]; 6] =
+        [[1, 1, 1], [2, 7, 33], [13, 400, 70], [29, 387, 32], [101, 128, 100], [250, 40, 65]];
 
     #[test]
     fn products_are_near_and_the_same_on_every_instruction_set_and_row_by_row() {

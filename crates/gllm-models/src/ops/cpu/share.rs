@@ -50,6 +50,7 @@ pub(super) fn pad(bias: Option<&[f32]>, outputs: usize) -> Vec<Sums> {
 
 /// What a task computes: some rows, through some panels.
 pub(super) struct Part<'a> {
+    /// Of the activations.
     pub(super) rows: Range<usize>,
     pub(super) panels: Range<usize>,
     /// `[rows, width]`: the outputs of the panels.
@@ -57,16 +58,27 @@ pub(super) struct Part<'a> {
     pub(super) width: usize,
 }
 
+impl<'a> Part<'a> {
+    /// All of `y`, `[rows, outputs]`.
+    pub(super) fn whole(y: &'a mut [f32], outputs: usize) -> Self {
+        Self { rows: 0..y.len() / outputs, panels: 0..outputs.div_ceil(PANEL), y, width: outputs }
+    }
+}
+
+/// Whether each thread gets rows enough to keep it busy.
+pub(super) fn has_rows_for_all(n_rows: usize) -> bool {
+    n_rows >= rayon::current_num_threads() * TASK_ROWS / 2
+}
+
 /// `[rows, outputs]`, which `compute` makes in parts.
 pub(super) fn share(n_rows: usize, [inputs, outputs]: [usize; 2], compute: impl Fn(Part<'_>) + Sync) -> Vec<f32> {
     let n_panels = outputs.div_ceil(PANEL);
-    let threads = rayon::current_num_threads();
-    if n_rows >= threads * TASK_ROWS / 2 || n_rows * inputs * outputs < 1 << 18 {
+    if has_rows_for_all(n_rows) || n_rows * inputs * outputs < 1 << 18 {
         return share_rows(n_rows, outputs, |rows, y| compute(Part { rows, panels: 0..n_panels, y, width: outputs }));
     }
     // Few rows: the threads share the outputs.
     let mut y = vec![0.0; n_rows * outputs];
-    let share = n_panels.div_ceil(threads);
+    let share = n_panels.div_ceil(rayon::current_num_threads());
     let starts: Vec<usize> = (0..n_panels).step_by(share).collect();
     let parts = starts.par_iter().with_max_len(1).map(|&first| {
         let panels = first..n_panels.min(first + share);

@@ -1,0 +1,349 @@
+//! Attention of an encoder on bf16: products of queries with keys, and of weights with values, as those of a linear layer.
+//!
+//! The keys and values of a head are rounded and put into panels once. A few queries at a time have all their scores in
+//! `f32` before the softmax; its weights are rounded again. Each query's result is the same, bit for bit, whatever stands
+//! beside it.
+
+#![expect(clippy::inline_always, reason = "compiled anew for each instruction set")]
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::PARALLEL;
+use super::whole::{Rows, WholeAttention};
+use crate::ops::cpu::bf16::{Isa, Pair, PairKernel, Pairs, STEP, add_products};
+use crate::ops::cpu::exp::exp;
+use crate::ops::cpu::share::{Lines, PANEL, Sums, TILE_ROWS};
+use crate::ops::cpu::simd::{LANES, Simd};
+
+/// Queries of a task, a multiple of a tile's.
+const TASK_ROWS: usize = 8 * TILE_ROWS[0];
+
+/// Pairs of keys in a panel of them.
+const KEY_PAIRS: usize = PANEL / 2;
+
+impl WholeAttention<'_> {
+    /// As [`WholeAttention::forward`], on bf16; `None` where the processor doesn't multiply it.
+    pub(crate) fn forward_bf16(&self, qkv: &[f32]) -> Option<Vec<f32>> {
+        Some(self.forward_narrow(Isa::detect()?, qkv))
+    }
+
+    fn forward_narrow(&self, isa: Isa, qkv: &[f32]) -> Vec<f32> {
+        let width = self.n_heads * self.head_dim;
+        let mut out = vec![0.0; qkv.len() / 3];
+        let mut rest = out.as_mut_slice();
+        let mut first = 0;
+        let sequences = self.lengths.iter().map(|&len| {
+            let rows = Rows { first, len };
+            first += len;
+            (rows, rest.split_off_mut(..len * width).unwrap_or_default())
+        });
+        let sequences: Vec<_> = sequences.collect();
+        let pack = |rows: Rows, head: usize| isa.run(Pack { attention: self, qkv, rows, head });
+        let attend = |rows: Rows, heads: &[Head], task: usize, out: &mut [f32]| {
+            isa.run(Task { attention: self, qkv, rows, heads, first: task * TASK_ROWS, out });
+        };
+        let work: usize = self.lengths.iter().map(|len| len * len * width).sum();
+        if work < PARALLEL {
+            for (rows, out) in sequences {
+                let heads: Vec<Head> = (0..self.n_heads).map(|head| pack(rows, head)).collect();
+                out.chunks_mut(TASK_ROWS * width).enumerate().for_each(|(task, out)| attend(rows, &heads, task, out));
+            }
+        } else {
+            sequences.into_par_iter().with_max_len(1).for_each(|(rows, out)| {
+                let heads: Vec<Head> = (0..self.n_heads).into_par_iter().map(|head| pack(rows, head)).collect();
+                let tasks = out.par_chunks_mut(TASK_ROWS * width).enumerate();
+                tasks.for_each(|(task, out)| attend(rows, &heads, task, out));
+            });
+        }
+        out
+    }
+
+    /// A part of a token's row of a head: query, key or value.
+    #[inline(always)]
+    fn part<'a>(&self, qkv: &'a [f32], token: usize, part: usize, head: usize) -> &'a [f32] {
+        let start = (token * 3 + part) * self.n_heads * self.head_dim + head * self.head_dim;
+        &qkv[start..start + self.head_dim]
+    }
+
+    /// A query or a key, rotated and scaled, in pairs.
+    #[inline(always)]
+    fn turned<P: Pairs>(&self, isa: P, x: &[f32], token: usize, scale: f32, row: &mut [f32], pairs: &mut [Pair]) {
+        let turned = &mut row[..self.head_dim];
+        turned.copy_from_slice(x);
+        if let Some(rotation) = self.rotation {
+            rotation.rotate(token, turned);
+        }
+        for x in turned {
+            *x *= scale;
+        }
+        for (pairs, row) in pairs.as_chunks_mut().0.iter_mut().zip(row.as_chunks().0) {
+            *pairs = isa.round(row);
+        }
+    }
+
+    /// The keys that a query of a sequence sees.
+    fn visible(&self, query: usize, len: usize) -> Range<usize> {
+        match self.reach {
+            Some(reach) => query.saturating_sub(reach)..len.min(query + reach + 1),
+            None => 0..len,
+        }
+    }
+
+    /// Pairs of a query or a key, with zeros up to what is rounded at once.
+    fn pairs(&self) -> usize {
+        self.head_dim.next_multiple_of(PANEL) / 2
+    }
+}
+
+/// The keys and values of a head of a sequence; what is missing in the last panels is zeros.
+struct Head {
+    /// `[panels of keys, pairs of dimensions]`.
+    keys: Vec<Lines<Pair>>,
+    /// `[panels of dimensions, pairs of keys]`.
+    values: Vec<Lines<Pair>>,
+}
+
+/// Rounds the keys and values of a head.
+struct Pack<'a> {
+    attention: &'a WholeAttention<'a>,
+    qkv: &'a [f32],
+    rows: Rows,
+    head: usize,
+}
+
+impl PairKernel for Pack<'_> {
+    type Output = Head;
+
+    #[inline(always)]
+    fn eval<P: Pairs>(self, isa: P) -> Head {
+        let Self { attention, qkv, rows: Rows { first, len }, head } = self;
+        let (n_pairs, key_pairs) = (attention.pairs(), len.div_ceil(PANEL) * KEY_PAIRS);
+        let dim_panels = attention.head_dim.div_ceil(PANEL);
+        let nothing = Lines([0; PANEL]);
+        let mut keys = vec![nothing; len.div_ceil(PANEL) * n_pairs];
+        let (mut row, mut pairs) = (vec![0.0; 2 * n_pairs], vec![0; n_pairs]);
+        for token in 0..len {
+            let key = attention.part(qkv, first + token, 1, head);
+            attention.turned(isa, key, first + token, 1.0, &mut row, &mut pairs);
+            let panel = &mut keys[token / PANEL * n_pairs..][..n_pairs];
+            panel.iter_mut().zip(&pairs).for_each(|(to, pair)| to.0[token % PANEL] = *pair);
+        }
+        let mut values = vec![nothing; dim_panels * key_pairs];
+        for pair in 0..len.div_ceil(2) {
+            let even = attention.part(qkv, first + 2 * pair, 2, head).chunks(PANEL);
+            let odd = (2 * pair + 1 < len).then(|| attention.part(qkv, first + 2 * pair + 1, 2, head));
+            let mut odd = odd.unwrap_or_default().chunks(PANEL);
+            for (panel, even) in even.enumerate() {
+                let odd = odd.next().unwrap_or_default();
+                let mut both = [0.0; 2 * PANEL];
+                for (both, x) in both.iter_mut().step_by(2).zip(even) {
+                    *both = *x;
+                }
+                for (both, x) in both[1..].iter_mut().step_by(2).zip(odd) {
+                    *both = *x;
+                }
+                let halves = both.as_chunks().0;
+                let to = &mut values[panel * key_pairs + pair].0.as_chunks_mut::<LANES>().0;
+                to[0] = isa.round(&halves[0]);
+                to[1] = isa.round(&halves[1]);
+            }
+        }
+        Head { keys, values }
+    }
+}
+
+/// Some queries of a sequence, in all heads.
+struct Task<'a> {
+    attention: &'a WholeAttention<'a>,
+    qkv: &'a [f32],
+    rows: Rows,
+    heads: &'a [Head],
+    /// The first of the queries.
+    first: usize,
+    /// `[queries, n_heads * head_dim]`.
+    out: &'a mut [f32],
+}
+
+impl PairKernel for Task<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<P: Pairs>(self, isa: P) {
+        let width = self.attention.n_heads * self.attention.head_dim;
+        let mut room = Room::default();
+        for head in 0..self.heads.len() {
+            for (tile, out) in self.out.chunks_mut(TILE_ROWS[0] * width).enumerate() {
+                let first = self.first + tile * TILE_ROWS[0];
+                let tile = Tile {
+                    attention: self.attention,
+                    qkv: self.qkv,
+                    rows: self.rows,
+                    packed: &self.heads[head],
+                    head,
+                    queries: first..first + out.len() / width,
+                };
+                match tile.queries.len() {
+                    1 => tile.eval::<P, 1>(isa, &mut room, out),
+                    2..=3 => tile.eval::<P, 3>(isa, &mut room, out),
+                    4..=6 => tile.eval::<P, 6>(isa, &mut room, out),
+                    _ => tile.eval::<P, 12>(isa, &mut room, out),
+                }
+            }
+        }
+    }
+}
+
+/// What a tile computes in, kept for the next one.
+#[derive(Default)]
+struct Room {
+    /// A query.
+    row: Vec<f32>,
+    /// `[queries, pairs of dimensions]`.
+    queries: Vec<Pair>,
+    /// `[panels of keys, queries]`.
+    scores: Vec<Sums>,
+    /// `[queries, pairs of keys]`.
+    weights: Vec<Pair>,
+}
+
+/// A few queries of a head.
+struct Tile<'a> {
+    attention: &'a WholeAttention<'a>,
+    qkv: &'a [f32],
+    rows: Rows,
+    packed: &'a Head,
+    head: usize,
+    queries: Range<usize>,
+}
+
+impl Tile<'_> {
+    /// `R` is at least the number of queries.
+    #[inline(always)]
+    fn eval<P: Pairs, const R: usize>(self, isa: P, room: &mut Room, out: &mut [f32]) {
+        let Self { attention, qkv, rows: Rows { first, len }, packed, head, queries } = self;
+        let (simd, n_pairs, head_dim) = (isa.floats(), attention.pairs(), attention.head_dim);
+        let scale = 1.0 / (head_dim as f32).sqrt();
+        room.row.resize(2 * n_pairs, 0.0);
+        room.queries.resize(R * n_pairs, 0);
+        for (query, pairs) in queries.clone().zip(room.queries.chunks_exact_mut(n_pairs)) {
+            let x = attention.part(qkv, first + query, 0, head);
+            attention.turned(isa, x, first + query, scale, &mut room.row, pairs);
+        }
+        // The panels that any of the queries sees.
+        let seen = attention.visible(queries.start, len).start..attention.visible(queries.end - 1, len).end;
+        let panels = seen.start / PANEL..seen.end.div_ceil(PANEL);
+        room.scores.clear();
+        room.scores.resize(panels.len() * R, Lines([0.0; PANEL]));
+        for (panel, scores) in panels.clone().zip(room.scores.chunks_exact_mut(R)) {
+            let keys = &packed.keys[panel * n_pairs..][..n_pairs];
+            add_products::<P, R>(isa, keys, &room.queries, n_pairs, scores);
+        }
+        let key_pairs = panels.len() * KEY_PAIRS;
+        room.weights.resize(R * key_pairs, 0);
+        let mut sums = [1.0; R];
+        for ((row, query), weights) in queries.clone().enumerate().zip(room.weights.chunks_exact_mut(key_pairs)) {
+            let visible = attention.visible(query, len);
+            let visible = visible.start - panels.start * PANEL..visible.end - panels.start * PANEL;
+            sums[row] = softmax::<P, R>(isa, &mut room.scores, row, visible, weights);
+        }
+        let all_pairs = len.div_ceil(PANEL) * KEY_PAIRS;
+        let width = attention.n_heads * head_dim;
+        for (panel, values) in packed.values.chunks_exact(all_pairs).enumerate() {
+            let values = &values[panels.start * KEY_PAIRS..][..key_pairs];
+            let mut mixed = [Lines([0.0; PANEL]); R];
+            for (step, values) in values.chunks(STEP).enumerate() {
+                add_products::<P, R>(isa, values, &room.weights[step * STEP..], key_pairs, &mut mixed);
+            }
+            let column = head * head_dim + panel * PANEL;
+            let columns = column..(column + PANEL).min((head + 1) * head_dim);
+            for ((out, mixed), sum) in out.chunks_exact_mut(width).zip(&mixed).zip(sums) {
+                let inverse = simd.splat(1.0 / sum);
+                let halves = mixed.0.as_chunks::<LANES>().0;
+                let done = [0, 1].map(|half| simd.to_array(simd.mul(simd.load(&halves[half]), inverse)));
+                let out = &mut out[columns.clone()];
+                match out.as_chunks_mut::<LANES>().0 {
+                    // Copies of a known length are two instructions.
+                    [first, second] => (*first, *second) = (done[0], done[1]),
+                    _ => out.copy_from_slice(&done.as_flattened()[..out.len()]),
+                }
+            }
+        }
+    }
+}
+
+/// The weights of the keys of a query, rounded, not yet divided by their sum, which is returned. `visible` counts from the
+/// first panel of the scores, which are overwritten.
+#[inline(always)]
+fn softmax<P: Pairs, const R: usize>(
+    isa: P,
+    scores: &mut [Sums],
+    row: usize,
+    visible: Range<usize>,
+    weights: &mut [Pair],
+) -> f32 {
+    let simd = isa.floats();
+    let (first, end) = (visible.start / PANEL, visible.end.div_ceil(PANEL));
+    weights[..first * KEY_PAIRS].fill(0);
+    weights[end * KEY_PAIRS..].fill(0);
+    scores[first * R + row].0[..visible.start - first * PANEL].fill(f32::NEG_INFINITY);
+    scores[(end - 1) * R + row].0[visible.end - (end - 1) * PANEL..].fill(f32::NEG_INFINITY);
+    let mut highest = simd.splat(f32::NEG_INFINITY);
+    for panel in first..end {
+        for scores in scores[panel * R + row].0.as_chunks::<LANES>().0 {
+            highest = simd.max(highest, simd.load(scores));
+        }
+    }
+    let highest = simd.splat(simd.largest(highest));
+    let mut sum = simd.splat(0.0);
+    for (panel, weights) in (first..end).zip(weights[first * KEY_PAIRS..].as_chunks_mut::<KEY_PAIRS>().0) {
+        let scores = &mut scores[panel * R + row].0;
+        for scores in scores.as_chunks_mut::<LANES>().0 {
+            let weight = exp(simd, simd.sub(simd.load(scores), highest));
+            sum = simd.add(sum, weight);
+            *scores = simd.to_array(weight);
+        }
+        *weights = isa.round(scores);
+    }
+    simd.sum(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::cpu::simd::Scalar;
+
+    fn number(i: usize) -> f32 {
+        ((i * 7919) % 2003) as f32 / 800.0 - 1.25
+    }
+
+    #[test]
+    fn it_is_near_f32_and_the_same_on_every_instruction_set_and_alone() {
+        let lengths = [1, 13, 33, 2, 100, 6, 64];
+        for (n_heads, head_dim) in [(3, 10), (2, 32), (1, 40), (2, 64)] {
+            let width = 3 * n_heads * head_dim;
+            let qkv: Vec<f32> = (0..lengths.iter().sum::<usize>() * width).map(|i| number(3 * i + i / 7)).collect();
+            for reach in [None, Some(0), Some(5), Some(40)] {
+                let attention =
+                    |lengths| WholeAttention { n_heads, head_dim, rotation: None, lengths, reach };
+                let expected = attention(&lengths[..]).forward(&qkv);
+                let scalar = attention(&lengths[..]).forward_narrow(Isa::Scalar(Scalar), &qkv);
+                for (found, expected) in scalar.iter().zip(&expected) {
+                    assert!((found - expected).abs() <= 0.02, "{head_dim} {reach:?}: {found}, expected {expected}");
+                }
+                for isa in std::iter::once(Isa::Scalar(Scalar)).chain(Isa::detect()) {
+                    let found = attention(&lengths[..]).forward_narrow(isa, &qkv);
+                    assert_eq!(found, scalar, "{isa:?} {head_dim} {reach:?}");
+                    let mut first = 0;
+                    for (place, &len) in lengths.iter().enumerate() {
+                        let own = first..first + len;
+                        let alone = attention(&[len]).forward_narrow(isa, &qkv[own.start * width..own.end * width]);
+                        assert_eq!(found[own.start * width / 3..own.end * width / 3], alone, "{isa:?}, sequence {place}");
+                        first = own.end;
+                    }
+                }
+            }
+        }
+    }
+}
