@@ -193,3 +193,29 @@ fn answers_are_as_they_were_read() {
     }
     assert!(narrow.is_empty(), "too close to call: {narrow:?}");
 }
+
+/// All twenty in one batch: what is written is what each would be alone.
+#[test]
+fn answers_written_together_are_the_same() {
+    let Some(model) = model() else { return };
+    let engine = GenerationEngine::load(model, &Device::flex()).expect("a valid model");
+    let expected: Vec<Answer> = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("snapshots/qwen_answers.json"));
+    let sampling =
+        SamplingOptions { temperature: Some(0.0), repetition_penalty: Some(1.0), ..SamplingOptions::default() };
+    let options = GenerateOptions { max_new_tokens: Some(ANSWER), sampling, ..GenerateOptions::default() };
+    let begin = |Answer { prompt, .. }: &Answer| {
+        engine.begin(&Prompt::Chat(vec![Message::user(prompt.clone())]), &options).expect("a text")
+    };
+    let mut texts: Vec<_> = expected.iter().map(begin).collect();
+    loop {
+        let mut going: Vec<_> = texts.iter_mut().filter(|text| text.finish_reason().is_none()).collect();
+        if going.is_empty() {
+            break;
+        }
+        for outcome in engine.advance(&mut going, 64).expect("a step") {
+            outcome.expect("a token");
+        }
+    }
+    let answers = texts.iter().map(|text| text.response().text);
+    assert!(answers.eq(expected.into_iter().map(|answer| answer.answer)));
+}

@@ -150,3 +150,28 @@ fn real_model(alias: &str) -> Option<PathBuf> {
     let path = store.and_then(|store| store.fetch(&gllm::hub::ModelId::parse(alias)?, &mut ()));
     path.inspect_err(|e| skip(&format!("no {alias}: {e}"))).ok()
 }
+
+/// Numbers that look random, the same for the same seed: SplitMix64.
+///
+/// Source: <https://prng.di.unimi.it/splitmix64.c>.
+#[derive(Clone, Debug)]
+pub struct Numbers(u64);
+
+impl Numbers {
+    /// Those of `seed`.
+    #[must_use]
+    pub fn from_seed(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// One from 0 to `end`, without `end`.
+    ///
+    /// # Panics
+    /// If `end` is 0.
+    pub fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % end as u64) as usize
+    }
+}

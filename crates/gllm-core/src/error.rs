@@ -27,6 +27,12 @@ pub enum Error {
     /// A loaded model couldn't answer a request.
     #[error(transparent)]
     InferenceError(#[from] InferenceError),
+    /// As many requests wait for a model as may.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// A request needs more memory than there is, also by itself.
+    #[error(transparent)]
+    Oom(#[from] OutOfMemory),
     /// A setting or an argument is out of range.
     #[error(transparent)]
     InvalidConfig(#[from] InvalidConfig),
@@ -314,12 +320,51 @@ pub enum InferenceError {
         /// What the device or its driver said.
         reason: String,
     },
+    /// The computation panicked; the model's thread goes on.
+    #[error("the computation panicked: {reason}")]
+    Panicked {
+        /// The panic's message.
+        reason: String,
+    },
+    /// The request was called back before its answer was there.
+    #[error("the request was cancelled")]
+    Cancelled,
+    /// The request's deadline passed before its answer was there.
+    #[error("the deadline passed after {waited_ms} ms")]
+    DeadlineExceeded {
+        /// From the request to the deadline.
+        waited_ms: u64,
+    },
     /// The thread that owns the model has ended.
     #[error("the model's thread has ended: {reason}")]
     Stopped {
         /// Why.
         reason: String,
     },
+}
+
+/// As many requests wait for a model as may.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the queue is full: {capacity} requests wait; try again later, or wait for a place")]
+pub struct Busy {
+    /// Requests that may wait.
+    pub capacity: usize,
+}
+
+/// A request needs more memory than there is, also by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("out of memory for {tokens} tokens on {device}: {reason}; shorten the text, or raise the limit")]
+pub struct OutOfMemory {
+    /// Tokens that were to be computed at once, no fewer being possible.
+    pub tokens: usize,
+    /// The device, as [`crate::Device`] or its driver calls it.
+    pub device: String,
+    /// Bytes that the tokens need, where that is known.
+    pub needed_bytes: Option<u64>,
+    /// Bytes that they may take, where a limit is set.
+    pub limit_bytes: Option<u64>,
+    /// What the device said, or which limit it is.
+    pub reason: String,
 }
 
 /// A setting or an argument is out of range.

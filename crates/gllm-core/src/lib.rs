@@ -13,7 +13,8 @@ mod vectors;
 
 pub use device::Device;
 pub use error::{
-    DownloadError, DownloadProblem, Error, InferenceError, InvalidConfig, LoadError, LoadProblem, ModelNotFound, Result,
+    Busy, DownloadError, DownloadProblem, Error, InferenceError, InvalidConfig, LoadError, LoadProblem, ModelNotFound,
+    OutOfMemory, Result,
 };
 pub use generation::{
     FinishReason, GenerationResponse, GenerationTimings, Message, Role, TokenCandidate, TokenLogprob,

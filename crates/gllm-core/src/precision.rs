@@ -85,7 +85,10 @@ mod tests {
     fn unknown_precisions_are_refused_with_what_was_found() {
         for text in ["", "F32", "fp16", "int4"] {
             let error = text.parse::<Precision>().expect_err(text);
-            assert_eq!(error.to_string(), format!("invalid `precision`: expected auto, f32, bf16 or int8, found `{text}`"));
+            assert_eq!(
+                error.to_string(),
+                format!("invalid `precision`: expected auto, f32, bf16 or int8, found `{text}`")
+            );
         }
     }
 }

@@ -5,7 +5,7 @@ use gllm_core::Result;
 
 use crate::decoder::Decoder;
 use crate::text::Tokens;
-use crate::{Encoder, Sequences};
+use crate::{DecoderConfig, Encoder, EncoderConfig, Sequences};
 
 /// Token ids to hidden states.
 #[derive(Debug)]
@@ -15,6 +15,14 @@ pub(crate) enum Backbone {
 }
 
 impl Backbone {
+    /// About how many bytes [`Backbone::forward`] takes for `tokens` tokens, beside the weights.
+    pub(crate) fn activation_bytes(&self, tokens: usize) -> u64 {
+        match self {
+            Self::Encoder(encoder) => encoder_bytes(encoder.config(), tokens),
+            Self::Decoder(decoder) => decoder_bytes(decoder.config(), tokens),
+        }
+    }
+
     /// Hidden states of the last layer for a batch, and the boundaries of its sequences.
     ///
     /// # Shapes
@@ -37,4 +45,20 @@ impl Backbone {
             }
         }
     }
+}
+
+/// What an encoder's layer has at once of each token, about: its input, queries, keys, values and what attention makes of
+/// them; then its input, and the feed-forward layer's two widths.
+pub(crate) fn encoder_bytes(config: &EncoderConfig, tokens: usize) -> u64 {
+    float_bytes(tokens, 5 * config.hidden_size + 2 * config.intermediate_size)
+}
+
+/// The same of a decoder, with the keys and values that are kept of all layers.
+pub(crate) fn decoder_bytes(config: &DecoderConfig, tokens: usize) -> u64 {
+    let kept = 2 * config.key_width() * config.num_hidden_layers;
+    float_bytes(tokens, 5 * config.hidden_size + 2 * config.intermediate_size + kept)
+}
+
+fn float_bytes(tokens: usize, width: usize) -> u64 {
+    (tokens as u64).saturating_mul(width as u64).saturating_mul(size_of::<f32>() as u64)
 }

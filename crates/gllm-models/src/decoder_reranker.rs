@@ -16,6 +16,7 @@ use gllm_quant::gguf::Metadata;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::backbone::decoder_bytes;
 use crate::chat_template::{ChatOptions, ChatTemplate};
 use crate::config::{bad_field, require_config, unsupported};
 use crate::cross_encoder::require_one_label;
@@ -28,7 +29,7 @@ use crate::load::Task;
 use crate::load::decoder::DecoderFamily;
 use crate::modules::Modules;
 use crate::sentence_config::SentenceConfig;
-use crate::text::{Pairs, Tokens, plan_batches};
+use crate::text::{Pairs, Tokens};
 use crate::{DecoderConfig, KvCache, PoolingMode, RerankOptions, RotaryScaling, Sequences, Target, Weights, ops};
 
 const START: &str = "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the \
@@ -51,6 +52,16 @@ pub(crate) struct DecoderReranker {
     /// Tokens before and behind what is judged.
     frame: [Vec<u32>; 2],
     instruction: String,
+}
+
+/// The prompts of a request.
+#[derive(Debug)]
+pub(crate) struct Prompts {
+    tokens: Vec<Tokens>,
+    /// How many tokens all of them begin with.
+    n_shared: usize,
+    /// What is kept of those.
+    start: KvCache,
 }
 
 /// Where the row of a head comes from.
@@ -104,6 +115,11 @@ impl DecoderReranker {
         Ok(Self { decoder, head, frame, instruction: instruction.unwrap_or_else(|| INSTRUCTION.into()) })
     }
 
+    /// About how many bytes a pass over `tokens` tokens takes, beside the weights.
+    pub(crate) fn activation_bytes(&self, tokens: usize) -> u64 {
+        decoder_bytes(self.decoder.config(), tokens)
+    }
+
     /// Tokens of the prompt around what is judged.
     pub(crate) fn added_tokens(&self) -> usize {
         self.frame.iter().map(Vec::len).sum()
@@ -130,26 +146,22 @@ impl DecoderReranker {
         })
     }
 
-    /// The logit of each of `prompts`, at most `batch_tokens` of them read at once. What they begin with in common is
-    /// read once.
-    pub(crate) fn logits(&self, prompts: &[Tokens], batch_tokens: usize) -> Result<Vec<f32>> {
+    /// Reads what `prompts` begin with in common, once, at most `batch_tokens` tokens at a time.
+    pub(crate) fn prompts(&self, tokens: Vec<Tokens>, batch_tokens: usize) -> Result<Prompts> {
         // Stretched by how long a text is, keys depend on how much is read at once.
         let is_shared = !matches!(self.decoder.config().rotary.scaling, RotaryScaling::DynamicNtk { .. });
-        let n_shared = if is_shared { shared(prompts) } else { 0 };
-        let start = self.read(prompts, n_shared, batch_tokens)?;
+        let n_shared = if is_shared { shared(&tokens) } else { 0 };
+        let start = self.read(&tokens, n_shared, batch_tokens)?;
+        Ok(Prompts { tokens, n_shared, start })
+    }
 
-        let rest: Vec<&[u32]> = prompts.iter().map(|prompt| &prompt.ids[n_shared..]).collect();
-        let lengths: Vec<usize> = rest.iter().map(|rest| rest.len()).collect();
-        let mut logits = vec![0.0; prompts.len()];
-        for places in plan_batches(&lengths, batch_tokens) {
-            let batch = places.iter().map(|&place| (rest[place], start.clone())).collect();
-            let hidden = self.decoder.forward_to_the_end(batch)?;
-            let found = to_host(self.last_logits(&hidden, places.iter().map(|&place| lengths[place]).collect()))?;
-            for (place, logit) in places.into_iter().zip(found) {
-                logits[place] = logit;
-            }
-        }
-        Ok(logits)
+    /// The logits of prompts, each given by those it is among and its place there.
+    pub(crate) fn forward(&self, batch: &[(&Prompts, usize)]) -> Result<Vec<f32>> {
+        let rest: Vec<&[u32]> = batch.iter().map(|&(prompts, place)| prompts.rest(place)).collect();
+        let lengths = rest.iter().map(|rest| rest.len()).collect();
+        let starts = batch.iter().map(|(prompts, _)| prompts.start.clone());
+        let hidden = self.decoder.forward_to_the_end(rest.into_iter().zip(starts).collect())?;
+        to_host(self.last_logits(&hidden, lengths))
     }
 
     /// What is kept of the first `n_shared` tokens of `prompts`, which all of them have in common.
@@ -167,6 +179,22 @@ impl DecoderReranker {
     fn last_logits(&self, hidden: &Tensor<2>, lengths: Vec<usize>) -> Tensor<2> {
         let sequences = Sequences::new(lengths, self.decoder.device());
         self.head.forward(ops::pool(hidden, PoolingMode::LastToken, &sequences))
+    }
+}
+
+impl Prompts {
+    /// All tokens of each.
+    pub(crate) fn tokens(&self) -> &[Tokens] {
+        &self.tokens
+    }
+
+    /// Tokens of each that are still to be read.
+    pub(crate) fn lengths(&self) -> Vec<usize> {
+        self.tokens.iter().map(|tokens| tokens.ids.len() - self.n_shared).collect()
+    }
+
+    fn rest(&self, place: usize) -> &[u32] {
+        &self.tokens[place].ids[self.n_shared..]
     }
 }
 

@@ -12,6 +12,14 @@ pub struct OpenDevice {
     pub description: String,
 }
 
+impl OpenDevice {
+    /// Whether it is a CPU backend.
+    #[must_use]
+    pub fn is_cpu(&self) -> bool {
+        is_cpu(&self.device)
+    }
+}
+
 /// Opens `device`; [`Device::Auto`] takes a real GPU where there is one, else the CPU, and logs which.
 ///
 /// # Errors

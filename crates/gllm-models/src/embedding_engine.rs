@@ -3,19 +3,22 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use gllm_core::{Architecture, Embedding, EmbeddingResponse, InvalidConfig, Result, Truncation, Usage};
+use gllm_core::{Architecture, EmbeddingResponse, InvalidConfig, Result, Truncation};
 use gllm_quant::WeightFiles;
 
 use crate::backbone::Backbone;
 use crate::decoder::Decoder;
-use crate::device::to_host;
-use crate::inputs::{Inputs, check_batch_tokens, truncated};
+use crate::inputs::{Inputs, check_batch_tokens};
 use crate::load::decoder::{self, DecoderFamily};
 use crate::load::{self, Family, Task};
 use crate::modules::Modules;
 use crate::sentence_config::SentenceConfig;
-use crate::text::{Tokenizer, Tokens, plan_batches};
+use crate::text::{Tokenizer, Tokens, in_batches};
 use crate::{Encoder, LexicalHead, MultiVectorHead, SentencePipeline, SparseHead, SpladeHead, Target, Weights};
+
+mod job;
+
+pub use job::{EmbedJob, EmbedKind};
 
 /// A loaded embedding model.
 #[derive(Debug)]
@@ -194,40 +197,24 @@ impl EmbeddingEngine {
         &self.prompts
     }
 
+    /// About how many bytes a pass over `tokens` tokens takes, beside the weights.
+    #[must_use]
+    pub fn activation_bytes(&self, tokens: usize) -> u64 {
+        self.backbone.activation_bytes(tokens)
+    }
+
     /// The vectors of each text, in the order of `texts`.
     ///
     /// # Errors
     /// [`InvalidConfig`] for no texts or an option that the model can't meet; [`gllm_core::InferenceError`] for a
     /// text that can't be tokenized, or is too long where that is an error.
     pub fn embed<T: AsRef<str> + Sync>(&self, texts: &[T], options: &EmbedOptions) -> Result<EmbeddingResponse> {
-        self.check(texts.len(), options)?;
-        let limit = self.inputs.limit(options.max_length, self.inputs.tokenizer.added_tokens())?;
-        let prompt = self.prompt(options.prompt_name.as_deref())?;
-        let (tokens, prompt_tokens) = match prompt {
-            Some(prompt) if !prompt.is_empty() => {
-                let prompted: Vec<String> = texts.iter().map(|text| format!("{prompt}{}", text.as_ref())).collect();
-                let tokens = self.inputs.texts(&prompted, limit, options.truncation)?;
-                (tokens, self.prompt_length(prompt, limit)?)
-            }
-            _ => (self.inputs.texts(texts, limit, options.truncation)?, 0),
-        };
-
-        let lengths: Vec<usize> = tokens.iter().map(|tokens| tokens.ids.len()).collect();
-        let mut embeddings = vec![Embedding::default(); texts.len()];
-        for places in plan_batches(&lengths, options.batch_tokens) {
-            let batch: Vec<&Tokens> = places.iter().map(|&place| &tokens[place]).collect();
-            for (index, embedding) in places.into_iter().zip(self.forward(&batch, prompt_tokens, options)?) {
-                embeddings[index] = Embedding { index, ..embedding };
-            }
-        }
-
-        let truncated = truncated(&tokens);
-        if !truncated.is_empty() {
-            tracing::warn!(texts = truncated.len(), limit, "texts were longer than the model reads and were cut");
-        }
-        let prompt_tokens = lengths.iter().sum();
-        let usage = Usage { prompt_tokens, total_tokens: prompt_tokens };
-        Ok(EmbeddingResponse { embeddings, usage, truncated })
+        let job = self.prepare(texts, options)?;
+        let embeddings = in_batches(job.lengths(), job.batch_tokens(), |places| {
+            let batch: Vec<_> = places.iter().map(|&place| (&job, place)).collect();
+            self.forward(&batch)
+        })?;
+        Ok(self.finish(&job, embeddings))
     }
 
     /// Refuses options that the model can't meet.
@@ -279,40 +266,4 @@ impl EmbeddingEngine {
         let ends_special = prompt.last().is_some_and(|last| empty.last() == Some(last));
         Ok(prompt.len() - usize::from(ends_special))
     }
-
-    /// The vectors of each sequence of the batch, in its order.
-    fn forward(&self, batch: &[&Tokens], prompt_tokens: usize, options: &EmbedOptions) -> Result<Vec<Embedding>> {
-        let (hidden, sequences) = self.backbone.forward(batch)?;
-        let mut embeddings = vec![Embedding::default(); batch.len()];
-        if let Some(pipeline) = &self.dense {
-            let values = to_host(pipeline.forward(&hidden, &sequences, prompt_tokens))?;
-            for (embedding, vector) in embeddings.iter_mut().zip(values.chunks_exact(pipeline.dimensions())) {
-                embedding.embedding = match options.dimensions {
-                    Some(kept) => cut(vector.to_vec(), kept),
-                    None => vector.to_vec(),
-                };
-            }
-        }
-        if let Some(head) = self.sparse.as_ref().filter(|_| options.sparse) {
-            for (embedding, vector) in embeddings.iter_mut().zip(head.forward(&hidden, &sequences, batch)?) {
-                embedding.sparse = Some(vector);
-            }
-        }
-        if let Some(head) = self.multi_vector.as_ref().filter(|_| options.multi_vector) {
-            for (embedding, vectors) in embeddings.iter_mut().zip(head.forward(&hidden, &sequences)?) {
-                embedding.multi_vector = Some(vectors);
-            }
-        }
-        Ok(embeddings)
-    }
-}
-
-/// The first `kept` dimensions, scaled to length 1.
-fn cut(mut vector: Vec<f32>, kept: usize) -> Vec<f32> {
-    vector.truncate(kept);
-    let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-12);
-    for x in &mut vector {
-        *x /= norm;
-    }
-    vector
 }

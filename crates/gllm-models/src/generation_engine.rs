@@ -1,27 +1,27 @@
 //! From prompts to texts: chat template, tokenizer, decoder, sampler, in one object.
 
+mod advance;
+mod generation;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
-use burn::tensor::Tensor;
 use gllm_core::{Architecture, GenerationResponse, InferenceError, InvalidConfig, Result};
 use gllm_quant::WeightFiles;
 
 use crate::chat_template::{ChatOptions, ChatTemplate};
-use crate::device::to_host;
 use crate::load::decoder;
 use crate::prefix_cache::PrefixCache;
 use crate::text::{StopStrings, TextStream, TokenBytes, Tokenizer};
 use crate::text_sequence::{Chooser, Ends, TextSequence};
 use crate::{
-    CacheType, Constraint, GenerateOptions, GenerationDefaults, GeneratorModel, Prompt, Sampler, SamplingOptions, Step,
-    Target, TextFormat, TokenVocabulary,
+    CacheType, Constraint, GenerateOptions, GenerationDefaults, GeneratorModel, KvCache, Prompt, Sampler,
+    SamplingOptions, Target, TextFormat, TokenVocabulary,
 };
 
-/// Most tokens that are read at once, which bounds the memory; results don't depend on it on the CPU.
-const READ_TOKENS: usize = 256;
+pub use generation::Generation;
 
 /// A loaded model that writes texts.
 #[derive(Debug)]
@@ -36,18 +36,6 @@ pub struct GenerationEngine {
     vocabulary: OnceLock<Arc<TokenVocabulary>>,
     prefixes: Mutex<PrefixCache>,
     cache_type: CacheType,
-}
-
-/// A text that is being written: an iterator over its pieces, each of whole characters.
-///
-/// Nothing is computed but by [`Iterator::next`], which reads a part of the prompt or writes a token; dropping it ends
-/// the text. A piece is empty where nothing can be shown yet: of a prompt that is still being read, or of a character
-/// or stop string that isn't whole.
-#[derive(Debug)]
-pub struct Generation<'a> {
-    engine: &'a GenerationEngine,
-    sequence: TextSequence,
-    has_failed: bool,
 }
 
 impl GenerationEngine {
@@ -161,16 +149,30 @@ impl GenerationEngine {
     /// Begins a text, of which the iterator that is returned gives the pieces.
     ///
     /// # Errors
+    /// As [`GenerationEngine::begin`].
+    pub fn start(&self, prompt: &Prompt, options: &GenerateOptions) -> Result<Generation<'_>> {
+        Ok(Generation::new(self, self.begin(prompt, options)?))
+    }
+
+    /// Begins a text that [`GenerationEngine::advance`] writes, alone or beside others; at its end it goes to
+    /// [`GenerationEngine::keep`]. What an earlier text has read of the same prompt isn't read again.
+    ///
+    /// # Errors
     /// [`InvalidConfig`] for an option that is out of range, [`InferenceError`] for a prompt that has no text, or is too
     /// long, or that the chat template refuses.
-    pub fn start(&self, prompt: &Prompt, options: &GenerateOptions) -> Result<Generation<'_>> {
+    pub fn begin(&self, prompt: &Prompt, options: &GenerateOptions) -> Result<TextSequence> {
         let started = Instant::now();
         let sampling = options.sampling.clone().or(&self.defaults);
         options.check()?;
-        sampling.check(self.model.config().vocab_size)?;
+        let vocab = self.model.config().vocab_size;
+        sampling.check(vocab)?;
         let strings = StopStrings::new(options.stop.iter().cloned())?;
         let constraint = options.format.as_ref().map(|format| self.constraint(format)).transpose()?;
         let tokens = self.tokens(prompt, options)?;
+        // Here, where it is this text's alone; in a step it would be that of all.
+        if let Some(&id) = tokens.iter().find(|id| **id as usize >= vocab) {
+            return Err(InferenceError::TokenOutOfRange { index: 0, id, vocab }.into());
+        }
         let room = self.max_length().saturating_sub(tokens.len());
         if room == 0 {
             return Err(InferenceError::ContextFull { tokens: tokens.len(), limit: self.max_length() }.into());
@@ -184,10 +186,29 @@ impl GenerationEngine {
             _ => TextStream::continuing(Arc::clone(&bytes)),
         };
         let cache = self.prefixes().take(&tokens);
-        let cache = cache.unwrap_or_else(|| self.model.cache_of(self.cache_type, self.max_length()));
+        let cache = cache.unwrap_or_else(|| self.new_cache());
         let chooser = Chooser { sampler: Sampler::new(&sampling, &tokens), constraint };
-        let sequence = TextSequence::new(tokens, cache, chooser, stream, bytes, ends, started);
-        Ok(Generation { engine: self, sequence, has_failed: false })
+        Ok(TextSequence::new(tokens, cache, chooser, stream, bytes, ends, started))
+    }
+
+    /// Keeps what `text` has read for the next one that begins in the same way. Not for a text of which a step failed.
+    pub fn keep(&self, text: &TextSequence) {
+        self.prefixes().give(text.cache().clone());
+    }
+
+    /// Gives back the memory of what `text` has read, which is read again before the text goes on as it was. The text may
+    /// be of another engine of the same model.
+    pub fn set_back(&self, text: &mut TextSequence) {
+        text.read_again(self.new_cache());
+    }
+
+    /// Forgets what was kept of finished texts, and gives back its memory.
+    pub fn forget(&self) {
+        *self.prefixes() = PrefixCache::default();
+    }
+
+    fn new_cache(&self) -> KvCache {
+        self.model.cache_of(self.cache_type, self.max_length())
     }
 
     fn constraint(&self, format: &TextFormat) -> std::result::Result<Constraint, InvalidConfig> {
@@ -206,64 +227,5 @@ impl GenerationEngine {
     fn prefixes(&self) -> std::sync::MutexGuard<'_, PrefixCache> {
         // What it keeps is whole even if a thread panicked with it.
         self.prefixes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Reads up to [`READ_TOKENS`] tokens of each sequence, and chooses the next token of those that are read.
-    pub(crate) fn advance(&self, sequences: &mut [&mut TextSequence]) -> Result<()> {
-        let wanted: Vec<_> = sequences.iter_mut().map(|sequence| sequence.next_tokens(READ_TOKENS)).collect();
-        let (tokens, caches): (Vec<_>, Vec<_>) = wanted.into_iter().unzip();
-        let mut steps: Vec<_> = tokens.iter().zip(caches).map(|(tokens, cache)| Step { tokens, cache }).collect();
-        let hidden = self.model.forward(&mut steps)?;
-        let width = hidden.dims()[1];
-        let mut end = 0;
-        let mut last = Vec::new();
-        for (sequence, tokens) in sequences.iter().zip(&tokens) {
-            end += tokens.len();
-            if sequence.wants_logits() {
-                last.push(hidden.clone().slice([end - 1..end, 0..width]));
-            }
-        }
-        if last.is_empty() {
-            return Ok(());
-        }
-        drop(hidden);
-        let rows = if last.len() == 1 { last.swap_remove(0) } else { Tensor::cat(last, 0) };
-        let mut logits = to_host(self.model.logits(rows))?;
-        let wanting = sequences.iter_mut().filter(|sequence| sequence.wants_logits());
-        for (sequence, logits) in wanting.zip(logits.chunks_exact_mut(self.model.config().vocab_size)) {
-            sequence.accept(logits)?;
-        }
-        Ok(())
-    }
-}
-
-impl Generation<'_> {
-    /// What there is of the text so far; all of it, once the iterator is at its end.
-    #[must_use]
-    pub fn response(&self) -> GenerationResponse {
-        self.sequence.response()
-    }
-}
-
-impl Iterator for Generation<'_> {
-    type Item = Result<String>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let sequence = &mut self.sequence;
-        if self.has_failed || sequence.finish_reason().is_some() {
-            return None;
-        }
-        let advanced = self.engine.advance(&mut [sequence]);
-        self.has_failed = advanced.is_err();
-        Some(advanced.map(|()| sequence.take_piece()))
-    }
-}
-
-impl Drop for Generation<'_> {
-    fn drop(&mut self) {
-        // After an error, it isn't certain which tokens the cache has whole.
-        if !self.has_failed {
-            self.engine.prefixes().give(self.sequence.cache.clone());
-        }
     }
 }

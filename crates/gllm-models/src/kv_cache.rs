@@ -78,6 +78,11 @@ impl KvCache {
         self.layers.iter().map(LayerCache::bytes).sum()
     }
 
+    /// Memory that the keys and values of `tokens` tokens take in a cache like this.
+    pub(crate) fn bytes_for(&self, tokens: usize) -> usize {
+        self.layers.iter().map(|layer| layer.bytes_for(tokens)).sum()
+    }
+
     /// Forgets all but the first `len` tokens.
     pub fn truncate(&mut self, len: usize) {
         if len >= self.tokens.len() {
@@ -119,6 +124,14 @@ impl LayerCache {
             #[cfg(feature = "cpu")]
             Self::Paged(layer) => layer.bytes(),
             Self::Tensors(layer) => layer.bytes(),
+        }
+    }
+
+    fn bytes_for(&self, tokens: usize) -> usize {
+        match self {
+            #[cfg(feature = "cpu")]
+            Self::Paged(layer) => layer.bytes_for(tokens),
+            Self::Tensors(layer) => layer.bytes_for(tokens),
         }
     }
 }

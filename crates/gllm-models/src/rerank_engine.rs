@@ -2,20 +2,22 @@
 
 use std::path::Path;
 
-use gllm_core::{
-    Architecture, InferenceError, InvalidConfig, LoadError, RerankResponse, RerankResult, Result, Truncation, Usage,
-};
+use gllm_core::{Architecture, LoadError, RerankResponse, Result, Truncation};
 use gllm_quant::WeightFiles;
 use serde::Deserialize;
 
+use crate::backbone::encoder_bytes;
 use crate::config::{require_config, unsupported};
 use crate::decoder_reranker::DecoderReranker;
-use crate::device::to_host;
-use crate::inputs::{Inputs, check_batch_tokens, truncated};
+use crate::inputs::Inputs;
 use crate::load::{self, Task, decoder};
 use crate::sentence_config::{self, SentenceConfig};
-use crate::text::{Pairs, Tokenizer, Tokens, plan_batches};
+use crate::text::{Tokenizer, in_batches};
 use crate::{CrossEncoder, EmbedOptions, Target};
+
+mod job;
+
+pub use job::RerankJob;
 
 /// A loaded reranker.
 #[derive(Debug)]
@@ -148,95 +150,36 @@ impl RerankEngine {
         self.inputs.max_length
     }
 
+    /// About how many bytes a pass over `tokens` tokens takes, beside the weights.
+    #[must_use]
+    pub fn activation_bytes(&self, tokens: usize) -> u64 {
+        match &self.model {
+            Model::Encoder(model) => encoder_bytes(model.encoder().config(), tokens),
+            Model::Decoder(model) => model.activation_bytes(tokens),
+        }
+    }
+
     /// Scores each of `documents` by how well it answers `query`.
     ///
     /// A pair that is too long loses the end of its document; the query is cut only where it leaves no room for a
     /// document at all, and then the longer of the two is, token by token.
     ///
     /// # Errors
-    /// [`InvalidConfig`] for no documents or an option that the model can't meet; [`InferenceError`] for a text that
-    /// can't be tokenized, or is too long where that is an error.
+    /// [`gllm_core::InvalidConfig`] for no documents or an option that the model can't meet;
+    /// [`gllm_core::InferenceError`] for a text that can't be tokenized, or is too long where that is an error.
     pub fn rerank<T: AsRef<str> + Sync>(
         &self,
         query: &str,
         documents: &[T],
         options: &RerankOptions,
     ) -> Result<RerankResponse> {
-        if documents.is_empty() {
-            return Err(InvalidConfig::new("documents", "at least one document", "none").into());
-        }
-        if options.top_n == Some(0) {
-            return Err(InvalidConfig::new("top_n", "at least 1", "0").into());
-        }
-        check_batch_tokens(options.batch_tokens)?;
-        let added = match &self.model {
-            Model::Encoder(_) => self.inputs.tokenizer.added_to_pair(),
-            Model::Decoder(model) => model.added_tokens(),
-        };
-        // A pair makes no sense without a token of each text.
-        let limit = self.inputs.limit(options.max_length, added + 1)?;
-        let Pairs { tokens, query_truncated } = match (&self.model, &options.instruction) {
-            (Model::Encoder(_), None) => self.inputs.pairs(query, documents, limit, options.truncation)?,
-            (Model::Encoder(_), Some(instruction)) => {
-                let found = format!("`{instruction}`");
-                return Err(InvalidConfig::new("instruction", "none: this model isn't told", found).into());
-            }
-            (Model::Decoder(model), _) => model.pairs(&self.inputs, query, documents, limit, options)?,
-        };
-
-        let scores = self.scores(&tokens, options)?;
-        let mut results: Vec<RerankResult> = (scores.into_iter().enumerate())
-            .map(|(index, score)| RerankResult { index, score, document: None })
-            .collect();
-        // Stable: documents of equal score stay in input order.
-        results.sort_by(|a, b| b.score.total_cmp(&a.score));
-        results.truncate(options.top_n.unwrap_or(documents.len()));
-        if options.return_documents {
-            for result in &mut results {
-                result.document = Some(documents[result.index].as_ref().to_owned());
-            }
-        }
-
-        let truncated = truncated(&tokens);
-        if !truncated.is_empty() {
-            tracing::warn!(documents = truncated.len(), limit, query_truncated, "pairs were too long and were cut");
-        }
-        let prompt_tokens = tokens.iter().map(|tokens| tokens.ids.len()).sum();
-        let usage = Usage { prompt_tokens, total_tokens: prompt_tokens };
-        Ok(RerankResponse { results, usage, truncated, query_truncated })
+        let job = self.prepare(query, documents, options)?;
+        let logits = in_batches(job.lengths(), job.batch_tokens(), |places| {
+            let batch: Vec<_> = places.iter().map(|&place| (&job, place)).collect();
+            self.forward(&batch)
+        })?;
+        self.finish(&job, logits)
     }
-
-    /// `[pairs]`
-    fn scores(&self, pairs: &[Tokens], options: &RerankOptions) -> Result<Vec<f32>> {
-        let mut scores = match &self.model {
-            Model::Encoder(model) => encoder_logits(model, pairs, options.batch_tokens)?,
-            Model::Decoder(model) => model.logits(pairs, options.batch_tokens)?,
-        };
-        if let Some(place) = scores.iter().position(|logit| logit.is_nan()) {
-            let reason = format!("the score of document {place} is not a number");
-            return Err(InferenceError::Device { reason }.into());
-        }
-        if !options.raw_scores {
-            for score in &mut scores {
-                *score = self.score.of(*score);
-            }
-        }
-        Ok(scores)
-    }
-}
-
-/// `[pairs]`
-fn encoder_logits(model: &CrossEncoder, pairs: &[Tokens], batch_tokens: usize) -> Result<Vec<f32>> {
-    let lengths: Vec<usize> = pairs.iter().map(|tokens| tokens.ids.len()).collect();
-    let mut logits = vec![0.0; pairs.len()];
-    for places in plan_batches(&lengths, batch_tokens) {
-        let batch: Vec<&Tokens> = places.iter().map(|&place| &pairs[place]).collect();
-        let found = to_host(model.forward(&batch))?;
-        for (place, logit) in places.into_iter().zip(found) {
-            logits[place] = logit;
-        }
-    }
-    Ok(logits)
 }
 
 impl Score {

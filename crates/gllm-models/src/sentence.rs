@@ -232,6 +232,11 @@ impl SentencePipeline {
         self.dimensions
     }
 
+    /// Whether the tokens of a prompt are pooled with the text's.
+    pub(crate) fn includes_prompt(&self) -> bool {
+        self.include_prompt
+    }
+
     /// Embeddings of a batch; the first `prompt_tokens` of each sequence are a prompt.
     ///
     /// # Shapes

@@ -7,6 +7,7 @@ mod text_stream;
 mod token_bytes;
 mod tokenizer;
 
+pub(crate) use batch::in_batches;
 pub use batch::plan_batches;
 pub use stop_strings::{StopStrings, Unstopped};
 pub use text_stream::TextStream;

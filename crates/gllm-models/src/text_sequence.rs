@@ -1,6 +1,7 @@
 //! A text that is being generated: its tokens, what chooses the next one, and what may be shown of it.
 //!
-//! Knows no tensors: it is given logits and says what it wants to be read next.
+//! Knows no tensors: it is given logits and says what it wants to be read next. What it has read is in its cache, and
+//! nowhere else, so a text whose cache is lost reads its tokens again and goes on as before.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -30,13 +31,12 @@ pub(crate) struct Ends {
     pub(crate) strings: StopStrings,
 }
 
-/// A text from its prompt to its end.
+/// A text from its prompt to its end: [`crate::GenerationEngine::begin`] makes it, and
+/// [`crate::GenerationEngine::advance`] writes it, beside others.
 #[derive(Debug)]
-pub(crate) struct TextSequence {
-    pub(crate) cache: KvCache,
+pub struct TextSequence {
+    cache: KvCache,
     prompt: Vec<u32>,
-    /// Tokens of the prompt and the text that are read, or being read.
-    read: usize,
     generated: Vec<u32>,
     text: String,
     /// How much of `text` was taken.
@@ -62,11 +62,10 @@ impl TextSequence {
         ends: Ends,
         started: Instant,
     ) -> Self {
-        let read = cache.tokens().len();
+        let cached_tokens = cache.tokens().len();
         Self {
             cache,
             prompt,
-            read,
             generated: Vec::new(),
             text: String::new(),
             taken: 0,
@@ -76,22 +75,54 @@ impl TextSequence {
             bytes,
             ends,
             finish: None,
-            timings: GenerationTimings { cached_tokens: read, ..GenerationTimings::default() },
+            timings: GenerationTimings { cached_tokens, ..GenerationTimings::default() },
             started,
         }
+    }
+
+    /// Tokens of the prompt and the text that are still to be read: one while a text is written, none at its end.
+    #[must_use]
+    pub fn unread(&self) -> usize {
+        match self.finish {
+            Some(_) => 0,
+            None => self.len() - self.cache.tokens().len(),
+        }
+    }
+
+    /// The tokens of the text so far, without those of the prompt.
+    #[must_use]
+    pub fn tokens(&self) -> &[u32] {
+        &self.generated
+    }
+
+    /// Memory in bytes that keys and values take once what there is of the text is read; what is shared with other
+    /// texts counts.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.cache.bytes_for(self.len())
+    }
+
+    /// Tokens of the prompt and the text.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "no prompt is empty")]
+    pub fn len(&self) -> usize {
+        self.prompt.len() + self.generated.len()
+    }
+
+    /// What was read.
+    pub(crate) fn cache(&self) -> &KvCache {
+        &self.cache
+    }
+
+    /// Reads all again, into `cache`, which is empty.
+    pub(crate) fn read_again(&mut self, cache: KvCache) {
+        self.cache = cache;
     }
 
     /// Up to `most` tokens that are to be read next, and the cache to add them to.
     pub(crate) fn next_tokens(&mut self, most: usize) -> (Vec<u32>, &mut KvCache) {
         let all = self.prompt.iter().chain(&self.generated).copied();
-        let tokens: Vec<u32> = all.skip(self.read).take(most).collect();
-        self.read += tokens.len();
-        (tokens, &mut self.cache)
-    }
-
-    /// Whether all tokens are read, so that the logits behind the last of them are wanted.
-    pub(crate) fn wants_logits(&self) -> bool {
-        self.read == self.prompt.len() + self.generated.len()
+        (all.skip(self.cache.tokens().len()).take(most).collect(), &mut self.cache)
     }
 
     /// Chooses the next token by the logits behind the last one.
@@ -133,20 +164,22 @@ impl TextSequence {
         Ok(())
     }
 
-    /// The text that came since the last call.
-    pub(crate) fn take_piece(&mut self) -> String {
+    /// The text that came since the last call: whole characters, or nothing.
+    pub fn take_piece(&mut self) -> String {
         let piece = self.text[self.taken..].to_owned();
         self.taken = self.text.len();
         piece
     }
 
     /// Why the text ends, once it does.
-    pub(crate) fn finish_reason(&self) -> Option<FinishReason> {
+    #[must_use]
+    pub fn finish_reason(&self) -> Option<FinishReason> {
         self.finish
     }
 
     /// What there is of the text; one that isn't at its end counts as cut.
-    pub(crate) fn response(&self) -> GenerationResponse {
+    #[must_use]
+    pub fn response(&self) -> GenerationResponse {
         let prompt_tokens = self.prompt.len();
         GenerationResponse {
             text: self.text.clone(),

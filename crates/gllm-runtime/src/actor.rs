@@ -2,11 +2,12 @@
 //!
 //! Invariant: every request is answered, also when the model failed to load or a computation panics.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use gllm_core::{Error, InferenceError, Result};
+
+use crate::failure::guarded;
 
 /// Requests that may wait before senders have to.
 const INBOX: usize = 64;
@@ -55,27 +56,11 @@ pub(crate) fn submit<R: Request>(inbox: &Sender<R>, request: R) {
     }
 }
 
+/// Waits for what `ready` of [`spawn`] is told.
+pub(crate) fn loaded<T>(is_ready: &Receiver<Result<T>>) -> Result<T> {
+    is_ready.recv().map_err(|_| stopped("it ended before its model was loaded"))?
+}
+
 fn stopped(reason: &str) -> Error {
     InferenceError::Stopped { reason: reason.into() }.into()
-}
-
-/// Turns a panic below into an error.
-pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let message = panic.downcast_ref::<&str>().map(ToString::to_string);
-        let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
-        let reason = message.unwrap_or_else(|| "a panic without a message".into());
-        Err(Error::from(InferenceError::Device { reason }))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_panic_is_an_error_with_its_message() {
-        let error = guarded::<()>(|| panic!("shape {}", 3)).expect_err("a panic").to_string();
-        assert_eq!(error, "the computation failed: shape 3");
-    }
 }

@@ -3,11 +3,14 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, bounded};
 use gllm_core::{Error, GenerationResponse, Result};
 use gllm_models::{GenerateOptions, GenerationEngine, Prompt};
 
-use crate::actor::{self, Request, guarded};
+use crate::ClientConfig;
+use crate::actor::{self, Request};
+use crate::failure::guarded;
+use crate::load::find;
 
 /// A way to a thread that owns a model which writes texts. Clones share the thread.
 #[derive(Clone, Debug)]
@@ -65,6 +68,38 @@ impl fmt::Debug for GenerateRequest {
 }
 
 impl GeneratorHandle {
+    /// The model of [`GeneratorHandle::new`].
+    pub const DEFAULT_MODEL: &str = "qwen2.5-coder-0.5b-instruct";
+
+    /// Loads [`GeneratorHandle::DEFAULT_MODEL`], downloading it if it isn't in the store.
+    ///
+    /// # Errors
+    /// As [`GeneratorHandle::with_config`].
+    pub fn new() -> Result<Self> {
+        Self::with_model(Self::DEFAULT_MODEL)
+    }
+
+    /// Loads `model`, as the environment and `~/.gllm/config.toml` say.
+    ///
+    /// # Errors
+    /// As [`GeneratorHandle::with_config`].
+    pub fn with_model(model: &str) -> Result<Self> {
+        Self::with_config(model, ClientConfig::from_env()?)
+    }
+
+    /// Loads `model`, with another store or device, and waits until it is ready.
+    ///
+    /// # Errors
+    /// [`gllm_core::ModelNotFound`], [`gllm_core::DownloadError`], or [`gllm_core::LoadError`] that names the file;
+    /// [`gllm_core::InvalidConfig`] for a model that is for something else, or a device that isn't there.
+    pub fn with_config(model: &str, config: ClientConfig) -> Result<Self> {
+        let found = find(model, config, &mut ())?;
+        let (ready, is_ready) = bounded(1);
+        let handle = Self::spawn(move || found.load_generator(), move |loaded| drop(ready.send(loaded)))?;
+        actor::loaded(&is_ready)?;
+        Ok(handle)
+    }
+
     /// Starts a thread that loads a model and then answers requests, as [`crate::EmbedderHandle::spawn`] does.
     ///
     /// # Errors

@@ -1,16 +1,16 @@
 //! The asynchronous client: the model lives on a thread of its own, the executor only waits.
 
 use std::sync::Arc;
-use std::thread;
 
 use gllm_core::{EmbeddingResponse, InferenceError, Message, ModelInfo, ModelType, RerankResponse, Result, Truncation};
 use gllm_models::{EmbedOptions, RerankOptions};
-use gllm_runtime::{EmbedderHandle, GeneratorHandle, RerankerHandle};
+use gllm_runtime::load::{About, look};
+use gllm_runtime::{AsyncEmbedderHandle, AsyncRerankerHandle, GeneratorHandle, QueueConfig, RequestOptions};
 use tokio::sync::oneshot;
 
 use crate::embeddings::embed_options;
 use crate::generate::Input;
-use crate::load::{About, find};
+use crate::options::request_options;
 use crate::rerank::rerank_options;
 use crate::{AsyncGenerationBuilder, ClientConfig};
 
@@ -31,8 +31,8 @@ pub struct AsyncClient {
 
 #[derive(Clone, Debug)]
 enum Handle {
-    Embedder(EmbedderHandle),
-    Reranker(RerankerHandle),
+    Embedder(AsyncEmbedderHandle),
+    Reranker(AsyncRerankerHandle),
     Generator(GeneratorHandle),
 }
 
@@ -50,21 +50,24 @@ impl AsyncClient {
     /// # Errors
     /// As [`crate::Client::with_config`].
     pub async fn with_config(model: &str, config: ClientConfig) -> Result<Self> {
-        let (looked, is_found) = oneshot::channel();
-        let model = model.to_owned();
-        // If nobody waits any more, nobody needs the answer; this holds for each `send` below.
-        let look = move || drop(looked.send(find(&model, config, &mut ())));
-        thread::Builder::new().name("gllm-fetch".into()).spawn(look)?;
-        let found = is_found.await.map_err(|_| stopped())??;
-
-        let (ready, is_ready) = oneshot::channel();
-        let ready = |loaded| drop(ready.send(loaded));
-        let handle = match found.model_type {
-            ModelType::Rerank => Handle::Reranker(RerankerHandle::spawn(|| found.load_reranker(), ready)?),
-            ModelType::Generator => Handle::Generator(GeneratorHandle::spawn(|| found.load_generator(), ready)?),
-            _ => Handle::Embedder(EmbedderHandle::spawn(|| found.load_embedder(), ready)?),
+        let queue = QueueConfig::default();
+        let found = look(model, config).await?;
+        let (handle, about) = match found.model_type() {
+            ModelType::Rerank => {
+                let (handle, about) = AsyncRerankerHandle::from_found(found, queue).await?;
+                (Handle::Reranker(handle), about)
+            }
+            ModelType::Generator => {
+                let (ready, is_ready) = oneshot::channel();
+                let ready = |loaded| drop(ready.send(loaded));
+                let handle = GeneratorHandle::spawn(move || found.load_generator(), ready)?;
+                (Handle::Generator(handle), is_ready.await.map_err(|_| stopped())??)
+            }
+            _ => {
+                let (handle, about) = AsyncEmbedderHandle::from_found(found, queue).await?;
+                (Handle::Embedder(handle), about)
+            }
         };
-        let about = is_ready.await.map_err(|_| stopped())??;
         Ok(Self { handle, about: Arc::new(about) })
     }
 
@@ -87,7 +90,8 @@ impl AsyncClient {
         I::Item: Into<String>,
     {
         let texts = input.into_iter().map(Into::into).collect();
-        AsyncEmbeddingsBuilder { client: self, texts, options: EmbedOptions::default() }
+        let (options, request) = (EmbedOptions::default(), RequestOptions::default());
+        AsyncEmbeddingsBuilder { client: self, texts, options, request }
     }
 
     /// Ranks documents by how well they answer a query: set what is needed, then [`AsyncRerankBuilder::generate`].
@@ -97,7 +101,8 @@ impl AsyncClient {
         I::Item: Into<String>,
     {
         let documents = documents.into_iter().map(Into::into).collect();
-        AsyncRerankBuilder { client: self, query: query.into(), documents, options: RerankOptions::default() }
+        let (options, request) = (RerankOptions::default(), RequestOptions::default());
+        AsyncRerankBuilder { client: self, query: query.into(), documents, options, request }
     }
 }
 
@@ -117,7 +122,7 @@ impl AsyncClient {
     pub(crate) fn generator(&self) -> Result<(&GeneratorHandle, bool)> {
         match &self.handle {
             Handle::Generator(generator) => Ok((generator, self.about.has_chat_template)),
-            Handle::Embedder(_) | Handle::Reranker(_) => Err(self.about.refuse("a model that writes text")),
+            Handle::Embedder(_) | Handle::Reranker(_) => Err(self.about.refuse(ModelType::Generator)),
         }
     }
 }
@@ -134,9 +139,11 @@ pub struct AsyncEmbeddingsBuilder<'a> {
     client: &'a AsyncClient,
     texts: Vec<String>,
     options: EmbedOptions,
+    request: RequestOptions,
 }
 
 embed_options!(AsyncEmbeddingsBuilder<'_>);
+request_options!(AsyncEmbeddingsBuilder<'_>);
 
 impl AsyncEmbeddingsBuilder<'_> {
     /// As [`crate::EmbeddingsBuilder::generate`].
@@ -145,11 +152,9 @@ impl AsyncEmbeddingsBuilder<'_> {
     /// As [`crate::EmbeddingsBuilder::generate`].
     pub async fn generate(self) -> Result<EmbeddingResponse> {
         let Handle::Embedder(embedder) = &self.client.handle else {
-            return Err(self.client.about.refuse("an embedding model"));
+            return Err(self.client.about.refuse(ModelType::Embedding));
         };
-        let (answer, answered) = oneshot::channel();
-        embedder.submit(self.texts, self.options, |response| drop(answer.send(response)));
-        answered.await.map_err(|_| stopped())?
+        embedder.embed_with(self.texts, self.options, &self.request).await
     }
 }
 
@@ -161,9 +166,11 @@ pub struct AsyncRerankBuilder<'a> {
     query: String,
     documents: Vec<String>,
     options: RerankOptions,
+    request: RequestOptions,
 }
 
 rerank_options!(AsyncRerankBuilder<'_>);
+request_options!(AsyncRerankBuilder<'_>);
 
 impl AsyncRerankBuilder<'_> {
     /// As [`crate::RerankBuilder::generate`].
@@ -172,10 +179,8 @@ impl AsyncRerankBuilder<'_> {
     /// As [`crate::RerankBuilder::generate`].
     pub async fn generate(self) -> Result<RerankResponse> {
         let Handle::Reranker(reranker) = &self.client.handle else {
-            return Err(self.client.about.refuse("a reranker"));
+            return Err(self.client.about.refuse(ModelType::Rerank));
         };
-        let (answer, answered) = oneshot::channel();
-        reranker.submit(self.query, self.documents, self.options, |response| drop(answer.send(response)));
-        answered.await.map_err(|_| stopped())?
+        reranker.rerank_with(self.query, self.documents, self.options, &self.request).await
     }
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use gllm_core::{Message, ModelInfo, ModelType, Result};
 use gllm_hub::Progress;
 use gllm_models::{EmbeddingEngine, GenerationEngine, RerankEngine};
+use gllm_runtime::load::{About, find};
 
 use crate::generate::Input;
-use crate::load::{About, find};
 use crate::{ClientConfig, EmbeddingsBuilder, GenerationBuilder, RerankBuilder};
 
 /// A loaded model that answers on the caller's thread.
@@ -57,7 +57,7 @@ impl Client {
     /// As [`Client::with_config`].
     pub fn with_progress(model: &str, config: ClientConfig, progress: &mut dyn Progress) -> Result<Self> {
         let found = find(model, config, progress)?;
-        let (engine, about) = match found.model_type {
+        let (engine, about) = match found.model_type() {
             ModelType::Rerank => {
                 let (engine, about) = found.load_reranker()?;
                 (Engine::Reranker(engine.into()), about)
@@ -169,21 +169,21 @@ impl Client {
     pub(crate) fn embedder(&self) -> Result<&EmbeddingEngine> {
         match &self.engine {
             Engine::Embedder(engine) => Ok(engine),
-            Engine::Reranker(_) | Engine::Generator(_) => Err(self.about.refuse("an embedding model")),
+            Engine::Reranker(_) | Engine::Generator(_) => Err(self.about.refuse(ModelType::Embedding)),
         }
     }
 
     pub(crate) fn reranker(&self) -> Result<&RerankEngine> {
         match &self.engine {
             Engine::Reranker(engine) => Ok(engine),
-            Engine::Embedder(_) | Engine::Generator(_) => Err(self.about.refuse("a reranker")),
+            Engine::Embedder(_) | Engine::Generator(_) => Err(self.about.refuse(ModelType::Rerank)),
         }
     }
 
     pub(crate) fn generator(&self) -> Result<&GenerationEngine> {
         match &self.engine {
             Engine::Generator(engine) => Ok(engine),
-            Engine::Embedder(_) | Engine::Reranker(_) => Err(self.about.refuse("a model that writes text")),
+            Engine::Embedder(_) | Engine::Reranker(_) => Err(self.about.refuse(ModelType::Generator)),
         }
     }
 }

@@ -10,10 +10,8 @@ mod async_client;
 #[cfg(feature = "async")]
 mod async_generate;
 mod client;
-mod config;
 mod embeddings;
 mod generate;
-mod load;
 mod options;
 mod rerank;
 
@@ -22,7 +20,6 @@ pub use async_client::{AsyncClient, AsyncEmbeddingsBuilder, AsyncRerankBuilder};
 #[cfg(feature = "async")]
 pub use async_generate::{AsyncGeneration, AsyncGenerationBuilder};
 pub use client::Client;
-pub use config::ClientConfig;
 pub use embeddings::EmbeddingsBuilder;
 pub use generate::GenerationBuilder;
 pub use gllm_core::*;
@@ -30,9 +27,15 @@ pub use gllm_core::*;
 pub use gllm_hub as hub;
 pub use gllm_hub::ModelRegistry;
 pub use gllm_models::{
-    CacheType, ExportProgress, Exported, FileType, GenerateOptions, Generation, Prompt, SamplingOptions, TextFormat,
-    TypeTotal, export_gguf,
+    CacheType, EmbedOptions, ExportProgress, Exported, FileType, GenerateOptions, Generation, Prompt, RerankOptions,
+    SamplingOptions, TextFormat, TypeTotal, export_gguf,
 };
 /// What is in weight files, without a device to compute with them.
 pub use gllm_quant as weights;
+#[cfg(feature = "async")]
+pub use gllm_runtime::{AsyncEmbedderHandle, AsyncRerankerHandle};
+pub use gllm_runtime::{
+    CancelToken, ClientConfig, EmbedderHandle, GenerationEvent, GeneratorHandle, HandleConfig, Priority, QueueConfig,
+    RequestOptions, RerankerHandle, Shutdown, WhenFull,
+};
 pub use rerank::RerankBuilder;

@@ -14,7 +14,7 @@ const LAYERS: [(&str, Below); 9] = [
     ("gllm-hub", Below::Only(&["gllm-core"])),
     ("gllm-quant", Below::Only(&["gllm-core"])),
     ("gllm-models", Below::Only(&["gllm-core", "gllm-quant"])),
-    ("gllm-runtime", Below::Only(&["gllm-core", "gllm-models"])),
+    ("gllm-runtime", Below::Only(&["gllm-core", "gllm-hub", "gllm-models"])),
     ("gllm", Below::Only(&["gllm-core", "gllm-hub", "gllm-models", "gllm-quant", "gllm-runtime"])),
     ("gllm-cli", Below::Only(&["gllm"])),
     ("gllm-tests", Below::Anything),

@@ -129,6 +129,15 @@ impl PagedLayer {
     pub(crate) fn bytes(&self) -> usize {
         self.pages.iter().map(|page| page.keys.bytes() + page.values.bytes()).sum()
     }
+
+    /// What [`PagedLayer::bytes`] is with so many tokens.
+    pub(crate) fn bytes_for(&self, tokens: usize) -> usize {
+        let size = match self.of {
+            CacheType::F32 => size_of::<f32>(),
+            CacheType::F16 => size_of::<f16>(),
+        };
+        tokens.next_multiple_of(PAGE) * self.heads * (self.head_dim + padded(self.head_dim)) * size
+    }
 }
 
 #[cfg(test)]
@@ -144,6 +153,7 @@ mod tests {
                     layer.write(place, head, &[place as f32, 1.0, head as f32], &[2.0, place as f32, 3.0]);
                 }
             }
+            assert_eq!(layer.bytes(), layer.bytes_for(PAGE + 5));
             let mut other = layer.clone();
             other.truncate(PAGE + 2);
             other.write(PAGE + 2, 1, &[-1.0; 3], &[-2.0; 3]);

@@ -65,4 +65,9 @@ impl TensorLayer {
         let of = |kept: &Tensor<2>| kept.dims().iter().product::<usize>() * kept.dtype().size();
         of(&self.keys) + of(&self.values)
     }
+
+    /// What [`TensorLayer::bytes`] is with so many tokens, but for what an earlier growth left over.
+    pub(crate) fn bytes_for(&self, tokens: usize) -> usize {
+        2 * tokens.next_multiple_of(STEP) * self.keys.dims()[1] * self.keys.dtype().size()
+    }
 }

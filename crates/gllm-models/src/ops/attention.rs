@@ -128,9 +128,9 @@ pub(crate) fn attention(
             };
             let (lengths, reach) = (sequences.lengths(), pattern.reach);
             let attention = WholeAttention { n_heads, head_dim: width / n_heads, rotation, lengths, reach };
-            return cpu::map(qkv, width, &mut |qkv| {
-                let narrow = if precision == Precision::F32 { None } else { attention.forward_bf16(qkv) };
-                narrow.unwrap_or_else(|| attention.forward(qkv))
+            return cpu::map(qkv, width, &mut |qkv, out| match precision {
+                Precision::F32 => attention.forward(qkv, out),
+                _ => attention.forward_narrow(qkv, out),
             });
         }
         Some(Rotation::Tensors(tables)) => Some(tables),

@@ -1,5 +1,7 @@
 //! Batches under a token budget.
 
+use gllm_core::Result;
+
 /// Groups sequences into batches: longest first, so that neighbours are of like length, each batch of at
 /// most `budget` tokens. A sequence above the budget has a batch to itself.
 ///
@@ -29,6 +31,22 @@ pub fn plan_batches(lengths: &[usize], budget: usize) -> Vec<Vec<usize>> {
         }
     }
     batches
+}
+
+/// What `forward` gives for each sequence, in the order of `lengths`; it is given the places of a batch at a time, as
+/// [`plan_batches`] plans them, and returns something for each of them.
+pub(crate) fn in_batches<T>(
+    lengths: &[usize],
+    budget: usize,
+    mut forward: impl FnMut(&[usize]) -> Result<Vec<T>>,
+) -> Result<Vec<T>> {
+    let mut found = Vec::with_capacity(lengths.len());
+    for places in plan_batches(lengths, budget) {
+        let parts = forward(&places)?;
+        found.extend(places.into_iter().zip(parts));
+    }
+    found.sort_unstable_by_key(|(place, _)| *place);
+    Ok(found.into_iter().map(|(_, part)| part).collect())
 }
 
 #[cfg(test)]

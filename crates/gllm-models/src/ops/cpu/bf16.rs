@@ -80,9 +80,9 @@ impl Bf16Linear {
 
     /// # Shapes
     /// - `x`: `[rows, inputs]`
-    /// - returns `[rows, outputs]`
-    pub(crate) fn forward(&self, x: &[f32], then: Then) -> Vec<f32> {
-        share(x.len() / self.inputs, [self.inputs, self.outputs], |part| self.part(x, part, then))
+    /// - returns `[rows, outputs]`, in the memory of `y`
+    pub(crate) fn forward(&self, x: &[f32], then: Then, y: Vec<f32>) -> Vec<f32> {
+        share(x.len() / self.inputs, [self.inputs, self.outputs], y, |part| self.part(x, part, then))
     }
 
     /// A part of the results for `x`, on the caller's thread.
@@ -359,7 +359,7 @@ mod tests {
             let (weight, bias, x) = (numbers(outputs * inputs, 1), numbers(outputs, 2), numbers(rows * inputs, 3));
             for isa in every_isa() {
                 let layer = Bf16Linear::with(isa, &weight, Some(&bias), inputs);
-                let found = layer.forward(&x, Then::Nothing);
+                let found = layer.forward(&x, Then::Nothing, Vec::new());
                 for (row, y) in found.chunks(outputs).enumerate() {
                     for (output, found) in y.iter().enumerate() {
                         let terms = weight[output * inputs..][..inputs].iter().zip(&x[row * inputs..]);
@@ -368,11 +368,16 @@ mod tests {
                         assert!(error <= 1e-5 * (inputs as f64).sqrt(), "{rows} {inputs} {outputs}: {error}");
                     }
                 }
-                let alone: Vec<f32> = x.chunks(inputs).flat_map(|x| layer.forward(x, Then::Nothing)).collect();
+                let alone: Vec<f32> =
+                    x.chunks(inputs).flat_map(|x| layer.forward(x, Then::Nothing, Vec::new())).collect();
                 assert_eq!(alone, found, "{isa:?} {rows} {inputs} {outputs}, row by row");
                 let scalar = Bf16Linear::with(Isa::Scalar(Scalar), &weight, Some(&bias), inputs);
                 let exact = |y: Vec<f32>| y.into_iter().map(f32::to_bits).collect::<Vec<_>>();
-                assert_eq!(exact(found), exact(scalar.forward(&x, Then::Nothing)), "{isa:?} {rows} {inputs} {outputs}");
+                assert_eq!(
+                    exact(found),
+                    exact(scalar.forward(&x, Then::Nothing, Vec::new())),
+                    "{isa:?} {rows} {inputs} {outputs}"
+                );
             }
         }
     }
@@ -390,7 +395,7 @@ mod tests {
         x[4] = -f32::MIN_POSITIVE;
         let weight = sized(outputs * inputs, 6);
         let found = |isa| {
-            let y = Bf16Linear::with(isa, &weight, None, inputs).forward(&x, Then::Nothing);
+            let y = Bf16Linear::with(isa, &weight, None, inputs).forward(&x, Then::Nothing, Vec::new());
             y.into_iter().map(f32::to_bits).collect::<Vec<_>>()
         };
         for isa in every_isa() {
@@ -405,7 +410,7 @@ mod tests {
             for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                 let mut x = [1.0; 64];
                 x[33] = bad;
-                assert!(!layer.forward(&x, Then::Nothing)[0].is_finite(), "{isa:?} {bad}");
+                assert!(!layer.forward(&x, Then::Nothing, Vec::new())[0].is_finite(), "{isa:?} {bad}");
             }
         }
     }
@@ -417,8 +422,8 @@ mod tests {
             let layer = |outputs| Bf16Linear::with(isa, &numbers(outputs * inputs, outputs), None, inputs);
             let layers = [64, 32, 20].map(layer);
             let joined = Bf16Linear::joined(&layers.each_ref()).expect("whole panels but for the last");
-            let y = joined.forward(&x, Then::Silu);
-            let apart = layers.each_ref().map(|layer| layer.forward(&x, Then::Silu));
+            let y = joined.forward(&x, Then::Silu, Vec::new());
+            let apart = layers.each_ref().map(|layer| layer.forward(&x, Then::Silu, Vec::new()));
             for (row, y) in y.chunks(116).enumerate() {
                 let expected = apart.iter().zip([64, 32, 20]).flat_map(|(y, width)| &y[row * width..(row + 1) * width]);
                 assert!(y.iter().eq(expected), "row {row}");

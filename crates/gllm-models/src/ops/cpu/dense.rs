@@ -62,9 +62,9 @@ impl DenseLinear {
 
     /// # Shapes
     /// - `x`: `[rows, inputs]`
-    /// - returns `[rows, outputs]`
-    pub(crate) fn forward(&self, x: &[f32], then: Then) -> Vec<f32> {
-        self.forward_with(Isa::detect(), x, then)
+    /// - returns `[rows, outputs]`, in the memory of `y`
+    pub(crate) fn forward(&self, x: &[f32], then: Then, y: Vec<f32>) -> Vec<f32> {
+        self.forward_with(Isa::detect(), x, then, y)
     }
 
     /// A part of the results for `x`, on the caller's thread.
@@ -72,9 +72,8 @@ impl DenseLinear {
         Isa::detect().run(Block { layer: self, x, part, then });
     }
 
-    fn forward_with(&self, isa: Isa, x: &[f32], then: Then) -> Vec<f32> {
-        let n_rows = x.len() / self.inputs;
-        share(n_rows, [self.inputs, self.outputs], |part| {
+    fn forward_with(&self, isa: Isa, x: &[f32], then: Then, y: Vec<f32>) -> Vec<f32> {
+        share(x.len() / self.inputs, [self.inputs, self.outputs], y, |part| {
             isa.run(Block { layer: self, x, part, then });
         })
     }
@@ -163,7 +162,7 @@ mod tests {
         for [rows, inputs, outputs] in SIZES {
             let (weight, bias, x) = (numbers(outputs * inputs, 1), numbers(outputs, 2), numbers(rows * inputs, 3));
             let layer = DenseLinear::new(&weight, Some(&bias), inputs);
-            let product = |isa, x: &[f32]| layer.forward_with(isa, x, Then::Nothing);
+            let product = |isa, x: &[f32]| layer.forward_with(isa, x, Then::Nothing, vec![f32::NAN; 7]);
             let exact = |y: Vec<f32>| y.into_iter().map(f32::to_bits).collect::<Vec<_>>();
             let mut sets = Isa::all();
             let expected = sets.next().map(|isa| product(isa, &x)).expect("scalar");
@@ -189,8 +188,8 @@ mod tests {
         let (inputs, x) = (50, numbers(3 * 50, 4));
         let layers = [64, 32, 20].map(|outputs| DenseLinear::new(&numbers(outputs * inputs, outputs), None, inputs));
         let joined = DenseLinear::joined(&layers.each_ref()).expect("whole panels but for the last");
-        let y = joined.forward(&x, Then::Silu);
-        let apart = layers.each_ref().map(|layer| layer.forward(&x, Then::Silu));
+        let y = joined.forward(&x, Then::Silu, Vec::new());
+        let apart = layers.each_ref().map(|layer| layer.forward(&x, Then::Silu, Vec::new()));
         for (row, y) in y.chunks(116).enumerate() {
             let expected = apart.iter().zip([64, 32, 20]).flat_map(|(y, width)| &y[row * width..(row + 1) * width]);
             assert!(y.iter().eq(expected), "row {row}");

@@ -59,12 +59,12 @@ impl FloatLinear {
 
     /// # Shapes
     /// - `x`: `[rows, inputs]`
-    /// - returns `[rows, outputs]`
-    pub(crate) fn forward(&self, x: &[f32], then: Then) -> Vec<f32> {
+    /// - returns `[rows, outputs]`, in the memory of `y`
+    pub(crate) fn forward(&self, x: &[f32], then: Then, y: Vec<f32>) -> Vec<f32> {
         match self {
-            Self::F32(layer) => layer.forward(x, then),
-            Self::Bf16(layer) => layer.forward(x, then),
-            Self::Int8(layer) => layer.forward(x, then),
+            Self::F32(layer) => layer.forward(x, then, y),
+            Self::Bf16(layer) => layer.forward(x, then, y),
+            Self::Int8(layer) => layer.forward(x, then, y),
         }
     }
 
@@ -82,14 +82,14 @@ impl FloatLinear {
 ///
 /// # Shapes
 /// - `x`: `[rows, inputs of up]`
-/// - returns `[rows, outputs of down]`
-pub(crate) fn feed_forward(x: &[f32], up: &FloatLinear, then: Then, down: &FloatLinear) -> Vec<f32> {
+/// - returns `[rows, outputs of down]`, in the memory of `y`
+pub(crate) fn feed_forward(x: &[f32], up: &FloatLinear, then: Then, down: &FloatLinear, y: Vec<f32>) -> Vec<f32> {
     let inputs = up.inputs();
     let n_rows = x.len() / inputs;
     if !has_rows_for_all(n_rows) {
-        return down.forward(&up.forward(x, then), Then::Nothing);
+        return down.forward(&up.forward(x, then, Vec::new()), Then::Nothing, y);
     }
-    share_rows(n_rows, down.outputs(), |rows, y| {
+    share_rows(n_rows, down.outputs(), y, |rows, y| {
         let mut inner = vec![0.0; rows.len() * up.outputs()];
         up.rows(&x[rows.start * inputs..rows.end * inputs], then, &mut inner);
         down.rows(&inner, Then::Nothing, y);

@@ -99,9 +99,9 @@ impl Int8Linear {
 
     /// # Shapes
     /// - `x`: `[rows, inputs]`
-    /// - returns `[rows, outputs]`
-    pub(crate) fn forward(&self, x: &[f32], then: Then) -> Vec<f32> {
-        share(x.len() / self.inputs, [self.inputs, self.outputs], |part| self.part(x, part, then))
+    /// - returns `[rows, outputs]`, in the memory of `y`
+    pub(crate) fn forward(&self, x: &[f32], then: Then, y: Vec<f32>) -> Vec<f32> {
+        share(x.len() / self.inputs, [self.inputs, self.outputs], y, |part| self.part(x, part, then))
     }
 
     /// A part of the results for `x`, on the caller's thread.
@@ -392,7 +392,7 @@ mod tests {
             let mut expected: Option<Vec<f32>> = None;
             for isa in Isa::all() {
                 let layer = Int8Linear::with(isa, &weight, Some(&bias), inputs);
-                let found = layer.forward(&x, Then::Nothing);
+                let found = layer.forward(&x, Then::Nothing, Vec::new());
                 for (row, y) in found.chunks(outputs).enumerate() {
                     for (output, found) in y.iter().enumerate() {
                         let terms = weight[output * inputs..][..inputs].iter().zip(&x[row * inputs..]);
@@ -401,7 +401,8 @@ mod tests {
                         assert!(error <= 0.012 * (inputs as f64).sqrt(), "{rows} {inputs} {outputs}: {error}");
                     }
                 }
-                let alone: Vec<f32> = x.chunks(inputs).flat_map(|x| layer.forward(x, Then::Nothing)).collect();
+                let alone: Vec<f32> =
+                    x.chunks(inputs).flat_map(|x| layer.forward(x, Then::Nothing, Vec::new())).collect();
                 assert_eq!(alone, found, "{isa:?} {rows} {inputs} {outputs}, row by row");
                 assert_eq!(expected.get_or_insert_with(|| found.clone()), &found, "{isa:?} {rows} {inputs} {outputs}");
             }
@@ -416,7 +417,7 @@ mod tests {
             // Codes are the numbers themselves, from 0 to 255.
             let x: Vec<f32> = (0..inputs).map(|i| if i % GROUP == 0 { 0.0 } else { 255.0 }).collect();
             for isa in Isa::all() {
-                let y = Int8Linear::with(isa, &weight, None, inputs).forward(&x, Then::Nothing);
+                let y = Int8Linear::with(isa, &weight, None, inputs).forward(&x, Then::Nothing, Vec::new());
                 let exact = 127.0 * sign * x.iter().sum::<f32>();
                 assert!(y.iter().all(|y| (y - exact).abs() <= exact.abs() * 1e-6), "{isa:?}: {y:?}, expected {exact}");
             }
@@ -433,7 +434,7 @@ mod tests {
         of_second[..GROUP].fill(0.0);
         let layer = Int8Linear::new(&of_second, None, inputs);
         let exact: f64 = calm.iter().zip(&weight[GROUP..]).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
-        let found = f64::from(layer.forward(&x, Then::Nothing)[0]);
+        let found = f64::from(layer.forward(&x, Then::Nothing, Vec::new())[0]);
         assert!((found - exact).abs() <= 0.1, "{found}, expected {exact}");
     }
 
@@ -441,11 +442,15 @@ mod tests {
     fn numbers_that_are_all_the_same_are_exact() {
         let (inputs, weight) = (130, numbers(130, 7));
         for same in [0.0, -3.5, 1e-40, 1e30] {
-            let zeros = Int8Linear::new(&vec![1.0; inputs], None, inputs).forward(&vec![same; inputs], Then::Nothing);
+            let zeros = Int8Linear::new(&vec![1.0; inputs], None, inputs).forward(
+                &vec![same; inputs],
+                Then::Nothing,
+                Vec::new(),
+            );
             let exact = same * inputs as f32;
             assert!((zeros[0] - exact).abs() <= exact.abs() * 1e-6, "{same}: {zeros:?}");
             let layer = Int8Linear::new(&weight, None, inputs);
-            assert!(layer.forward(&vec![same; inputs], Then::Nothing)[0].is_finite(), "{same}");
+            assert!(layer.forward(&vec![same; inputs], Then::Nothing, Vec::new())[0].is_finite(), "{same}");
         }
     }
 
@@ -456,10 +461,10 @@ mod tests {
                 for place in [0, 33, 64] {
                     let (mut x, mut weight) = ([1.0; 65], [1.0; 65]);
                     x[place] = bad;
-                    let y = Int8Linear::with(isa, &weight, None, 65).forward(&x, Then::Nothing);
+                    let y = Int8Linear::with(isa, &weight, None, 65).forward(&x, Then::Nothing, Vec::new());
                     assert!(!y[0].is_finite(), "{isa:?} {bad} at {place}");
                     weight[place] = bad;
-                    let y = Int8Linear::with(isa, &weight, None, 65).forward(&[1.0; 65], Then::Nothing);
+                    let y = Int8Linear::with(isa, &weight, None, 65).forward(&[1.0; 65], Then::Nothing, Vec::new());
                     assert!(!y[0].is_finite(), "{isa:?} {bad} as weight {place}");
                 }
             }
@@ -471,8 +476,8 @@ mod tests {
         let (inputs, x) = (150, numbers(3 * 150, 4));
         let layers = [64, 32, 20].map(|outputs| Int8Linear::new(&numbers(outputs * inputs, outputs), None, inputs));
         let joined = Int8Linear::joined(&layers.each_ref()).expect("whole panels but for the last");
-        let y = joined.forward(&x, Then::Silu);
-        let apart = layers.each_ref().map(|layer| layer.forward(&x, Then::Silu));
+        let y = joined.forward(&x, Then::Silu, Vec::new());
+        let apart = layers.each_ref().map(|layer| layer.forward(&x, Then::Silu, Vec::new()));
         for (row, y) in y.chunks(116).enumerate() {
             let expected = apart.iter().zip([64, 32, 20]).flat_map(|(y, width)| &y[row * width..(row + 1) * width]);
             assert!(y.iter().eq(expected), "row {row}");

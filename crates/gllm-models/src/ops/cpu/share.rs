@@ -70,14 +70,22 @@ pub(super) fn has_rows_for_all(n_rows: usize) -> bool {
     n_rows >= rayon::current_num_threads() * TASK_ROWS / 2
 }
 
-/// `[rows, outputs]`, which `compute` makes in parts.
-pub(super) fn share(n_rows: usize, [inputs, outputs]: [usize; 2], compute: impl Fn(Part<'_>) + Sync) -> Vec<f32> {
+/// `[rows, outputs]`, which `compute` makes in parts, in the memory of `y`.
+pub(super) fn share(
+    n_rows: usize,
+    [inputs, outputs]: [usize; 2],
+    y: Vec<f32>,
+    compute: impl Fn(Part<'_>) + Sync,
+) -> Vec<f32> {
     let n_panels = outputs.div_ceil(PANEL);
     if has_rows_for_all(n_rows) || n_rows * inputs * outputs < 1 << 18 {
-        return share_rows(n_rows, outputs, |rows, y| compute(Part { rows, panels: 0..n_panels, y, width: outputs }));
+        return share_rows(n_rows, outputs, y, |rows, y| {
+            compute(Part { rows, panels: 0..n_panels, y, width: outputs })
+        });
     }
     // Few rows: the threads share the outputs.
-    let mut y = vec![0.0; n_rows * outputs];
+    let mut y = y;
+    y.resize(n_rows * outputs, 0.0);
     let share = n_panels.div_ceil(rayon::current_num_threads());
     let starts: Vec<usize> = (0..n_panels).step_by(share).collect();
     let parts = starts.par_iter().with_max_len(1).map(|&first| {
@@ -95,9 +103,14 @@ pub(super) fn share(n_rows: usize, [inputs, outputs]: [usize; 2], compute: impl 
     y
 }
 
-/// `[rows, outputs]`, which `compute` makes some rows at a time.
-pub(super) fn share_rows(n_rows: usize, outputs: usize, compute: impl Fn(Range<usize>, &mut [f32]) + Sync) -> Vec<f32> {
-    let mut y = vec![0.0; n_rows * outputs];
+/// `[rows, outputs]`, which `compute` makes some rows at a time, in the memory of `y`.
+pub(super) fn share_rows(
+    n_rows: usize,
+    outputs: usize,
+    mut y: Vec<f32>,
+    compute: impl Fn(Range<usize>, &mut [f32]) + Sync,
+) -> Vec<f32> {
+    y.resize(n_rows * outputs, 0.0);
     let tasks = n_rows.div_ceil(TASK_ROWS).next_multiple_of(rayon::current_num_threads());
     let rows = n_rows.div_ceil(tasks).max(TILE_ROWS[0]);
     y.par_chunks_mut(rows * outputs).enumerate().with_max_len(1).for_each(|(index, y)| {

@@ -24,14 +24,17 @@ const TASK_ROWS: usize = 8 * TILE_ROWS[0];
 const KEY_PAIRS: usize = PANEL / 2;
 
 impl WholeAttention<'_> {
-    /// As [`WholeAttention::forward`], on bf16; `None` where the processor doesn't multiply it.
-    pub(crate) fn forward_bf16(&self, qkv: &[f32]) -> Option<Vec<f32>> {
-        Some(self.forward_narrow(Isa::detect()?, qkv))
+    /// As [`WholeAttention::forward`], on bf16 where the processor multiplies it.
+    pub(crate) fn forward_narrow(&self, qkv: &[f32], out: Vec<f32>) -> Vec<f32> {
+        match Isa::detect() {
+            Some(isa) => self.forward_with(isa, qkv, out),
+            None => self.forward(qkv, out),
+        }
     }
 
-    fn forward_narrow(&self, isa: Isa, qkv: &[f32]) -> Vec<f32> {
+    fn forward_with(&self, isa: Isa, qkv: &[f32], mut out: Vec<f32>) -> Vec<f32> {
         let width = self.n_heads * self.head_dim;
-        let mut out = vec![0.0; qkv.len() / 3];
+        out.resize(qkv.len() / 3, 0.0);
         let mut rest = out.as_mut_slice();
         let mut first = 0;
         let sequences = self.lengths.iter().map(|&len| {
@@ -325,21 +328,25 @@ mod tests {
             let width = 3 * n_heads * head_dim;
             let qkv: Vec<f32> = (0..lengths.iter().sum::<usize>() * width).map(|i| number(3 * i + i / 7)).collect();
             for reach in [None, Some(0), Some(5), Some(40)] {
-                let attention =
-                    |lengths| WholeAttention { n_heads, head_dim, rotation: None, lengths, reach };
-                let expected = attention(&lengths[..]).forward(&qkv);
-                let scalar = attention(&lengths[..]).forward_narrow(Isa::Scalar(Scalar), &qkv);
+                let attention = |lengths| WholeAttention { n_heads, head_dim, rotation: None, lengths, reach };
+                let expected = attention(&lengths[..]).forward(&qkv, Vec::new());
+                let scalar = attention(&lengths[..]).forward_with(Isa::Scalar(Scalar), &qkv, Vec::new());
                 for (found, expected) in scalar.iter().zip(&expected) {
                     assert!((found - expected).abs() <= 0.02, "{head_dim} {reach:?}: {found}, expected {expected}");
                 }
                 for isa in std::iter::once(Isa::Scalar(Scalar)).chain(Isa::detect()) {
-                    let found = attention(&lengths[..]).forward_narrow(isa, &qkv);
+                    let found = attention(&lengths[..]).forward_with(isa, &qkv, vec![f32::NAN; 5]);
                     assert_eq!(found, scalar, "{isa:?} {head_dim} {reach:?}");
                     let mut first = 0;
                     for (place, &len) in lengths.iter().enumerate() {
                         let own = first..first + len;
-                        let alone = attention(&[len]).forward_narrow(isa, &qkv[own.start * width..own.end * width]);
-                        assert_eq!(found[own.start * width / 3..own.end * width / 3], alone, "{isa:?}, sequence {place}");
+                        let alone =
+                            attention(&[len]).forward_with(isa, &qkv[own.start * width..own.end * width], Vec::new());
+                        assert_eq!(
+                            found[own.start * width / 3..own.end * width / 3],
+                            alone,
+                            "{isa:?}, sequence {place}"
+                        );
                         first = own.end;
                     }
                 }

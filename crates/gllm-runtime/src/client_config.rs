@@ -9,7 +9,8 @@ use gllm_models::CacheType;
 /// Where models are stored, and what they run on.
 ///
 /// ```
-/// use gllm::{ClientConfig, Device};
+/// use gllm_core::Device;
+/// use gllm_runtime::ClientConfig;
 /// let config = ClientConfig { device: Device::Cpu, ..ClientConfig::default() };
 /// assert!(config.models_dir.ends_with("models"));
 /// ```

@@ -1,0 +1,95 @@
+//! What can go wrong in a pass, told apart by what may be done about it.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use gllm_core::{Error, InferenceError, OutOfMemory, Result};
+
+/// What a pass gave, or why nothing.
+pub(crate) type Computed<T> = std::result::Result<T, Failure>;
+
+/// Why a pass gave nothing.
+#[derive(Clone, Debug)]
+pub(crate) enum Failure {
+    /// Fewer tokens at once may do.
+    OutOfMemory(OutOfMemory),
+    /// Anything else.
+    Other(InferenceError),
+}
+
+impl Failure {
+    /// What the caller is told.
+    pub(crate) fn into_error(self) -> Error {
+        match self {
+            Self::OutOfMemory(error) => error.into(),
+            Self::Other(error) => error.into(),
+        }
+    }
+}
+
+/// Does `work`, a pass over `tokens` tokens on `device`. Devices report many failures as panics.
+pub(crate) fn attempt<T>(tokens: usize, device: &str, work: impl FnOnce() -> Result<T>) -> Computed<T> {
+    let error = match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(done)) => return Ok(done),
+        Ok(Err(Error::Oom(error))) => return Err(Failure::OutOfMemory(error)),
+        Ok(Err(Error::InferenceError(error))) => error,
+        Ok(Err(error)) => InferenceError::Device { reason: error.to_string() },
+        Err(panic) => InferenceError::Panicked { reason: message(panic.as_ref()) },
+    };
+    match &error {
+        InferenceError::Device { reason } | InferenceError::Panicked { reason } if is_out_of_memory(reason) => {
+            let (device, reason) = (device.into(), reason.clone());
+            Err(Failure::OutOfMemory(OutOfMemory { tokens, device, needed_bytes: None, limit_bytes: None, reason }))
+        }
+        _ => Err(Failure::Other(error)),
+    }
+}
+
+/// Turns a panic below into an error.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(InferenceError::Panicked { reason: message(panic.as_ref()) }.into()))
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "a panic without a message".into())
+}
+
+/// Whether a device says that it has no memory left. What it says is text by the time it gets here; these are the words of
+/// Burn's GPU backends (`IoError` and `LaunchError` of cubecl 0.11), wgpu and Vulkan.
+fn is_out_of_memory(reason: &str) -> bool {
+    const SAID: [&str; 6] = [
+        "out of memory",
+        "out-of-memory",
+        "out of device memory",
+        "can't allocate buffer of size",
+        "not enough memory left",
+        "error_out_of_",
+    ];
+    let reason = reason.to_ascii_lowercase();
+    SAID.iter().any(|said| reason.contains(said))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error_with_its_message() {
+        let error = guarded::<()>(|| panic!("shape {}", 3)).expect_err("a panic").to_string();
+        assert_eq!(error, "the computation panicked: shape 3");
+    }
+
+    #[test]
+    fn what_devices_say_of_memory_is_understood_however_they_say_it() {
+        let fails = |work: fn() -> Result<()>| attempt(7, "gpu:0", work).expect_err("a failure");
+        let said = || -> Result<()> { Err(InferenceError::Device { reason: "Out of Memory".into() }.into()) };
+        for failure in [fails(said), fails(|| panic!("out of device memory allocating 5 bytes"))] {
+            assert!(matches!(&failure, Failure::OutOfMemory(error) if error.tokens == 7 && error.device == "gpu:0"));
+        }
+        let other = fails(|| panic!("index out of bounds"));
+        assert!(matches!(&other, Failure::Other(InferenceError::Panicked { .. })), "{other:?}");
+    }
+}

@@ -1,0 +1,123 @@
+//! What the handles of models that answer in passes have in common: a way to a thread, for whatever they ask it.
+
+use std::fmt;
+use std::time::Instant;
+
+use gllm_core::{Device, Result};
+
+use crate::batching::{self, Work};
+use crate::engine::Engine;
+use crate::failure::guarded;
+use crate::load::{About, Found};
+use crate::model::{Limits, Load, Loaded, Model, Place};
+use crate::observe::Observer;
+use crate::queue::inbox::{Inbox, Requests, Shutdown, deadline_exceeded, stopped};
+use crate::queue::reply::{Answer, Reply, reply};
+use crate::queue::wait::wait;
+use crate::{QueueConfig, RequestOptions};
+
+/// A way to the thread of a model. Clones share it.
+pub(crate) struct Handle<E: Engine> {
+    inbox: Inbox<Work<E>>,
+}
+
+impl<E: Engine> Handle<E> {
+    /// Starts a thread that finds and loads a model and then answers requests. What is known of the model comes when it is
+    /// loaded; if it can't be, that says why, and requests are answered with [`gllm_core::InferenceError::Stopped`].
+    pub(crate) fn start(
+        find: impl FnOnce() -> Result<Found> + Send + 'static,
+        load: fn(&Found) -> Result<(E, About)>,
+        queue: QueueConfig,
+    ) -> Result<(Self, Answer<About>)> {
+        queue.check()?;
+        let (ready, is_ready) = reply();
+        let name = format!("gllm-{}", E::TASK);
+        let body = move |requests| {
+            let start = || {
+                let found = find()?;
+                let (engine, about) = load(&found)?;
+                Ok((Loaded { engine, device: about.device.clone(), is_cpu: found.is_on_cpu() }, about, found))
+            };
+            let started = guarded(start).map(|(loaded, about, found)| (loaded, about, reload(found, load)));
+            Self::run(requests, started, &queue, ready);
+        };
+        let inbox = Inbox::spawn(&name, queue.capacity, body)?;
+        Ok((Self { inbox }, is_ready))
+    }
+
+    fn run(
+        mut requests: Requests<Work<E>>,
+        started: Result<(Loaded<E>, About, Load<E>)>,
+        queue: &QueueConfig,
+        ready: Reply<About>,
+    ) {
+        match started {
+            Ok((loaded, about, load)) => {
+                let observer = Observer::new(E::TASK, &about.info.alias);
+                let limits = Limits { bytes: queue.memory_limit, cpu_fallback: queue.cpu_fallback };
+                ready.give(Ok(about));
+                batching::run(requests, Model::new(loaded, load, limits), queue, observer);
+                tracing::debug!("the model's thread ends");
+            }
+            Err(error) => {
+                let reason = format!("it failed to load: {error}");
+                ready.give(Err(error));
+                while let Some(ticket) = requests.next() {
+                    ticket.into_work().reply.give(Err(stopped(&reason)));
+                }
+            }
+        }
+    }
+
+    /// Asks, and becomes the answer. Dropping it calls the request back.
+    pub(crate) async fn ask(&self, request: E::Request, options: &RequestOptions) -> Result<E::Response> {
+        let (reply, answer) = reply();
+        self.inbox.send(Work { request, reply }, options).await?;
+        answer.await
+    }
+
+    /// Asks, and waits for the answer on the caller's thread.
+    pub(crate) fn ask_and_wait(&self, request: E::Request, options: &RequestOptions) -> Result<E::Response> {
+        let asked = Instant::now();
+        wait(self.ask(request, options), options.deadline).unwrap_or_else(|| Err(deadline_exceeded(asked)))
+    }
+
+    /// Ends the thread.
+    pub(crate) async fn close(&self, how: Shutdown) {
+        self.inbox.close(how).await;
+    }
+
+    /// Ends the thread, and waits for its end on the caller's.
+    pub(crate) fn close_and_wait(&self, how: Shutdown) {
+        let _ = wait(self.close(how), None);
+    }
+}
+
+/// Loads a model again from where it was found.
+fn reload<E: Engine>(found: Found, load: fn(&Found) -> Result<(E, About)>) -> Load<E> {
+    Box::new(move |place| {
+        let found = match place {
+            Place::Asked => found.reopened()?,
+            Place::Cpu => found.on(Device::Cpu)?,
+        };
+        let (engine, about) = load(&found)?;
+        Ok(Loaded { engine, device: about.device, is_cpu: found.is_on_cpu() })
+    })
+}
+
+/// Waits for a model to be loaded.
+pub(crate) fn loaded(is_ready: Answer<About>) -> Result<About> {
+    wait(is_ready, None).unwrap_or_else(|| Err(stopped("it ended before its model was loaded")))
+}
+
+impl<E: Engine> Clone for Handle<E> {
+    fn clone(&self) -> Self {
+        Self { inbox: self.inbox.clone() }
+    }
+}
+
+impl<E: Engine> fmt::Debug for Handle<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inbox.fmt(f)
+    }
+}

@@ -1,0 +1,243 @@
+//! A model that outlives its failures: it is loaded again where it has become unsound, and computed on the CPU where its
+//! device has no memory for it.
+//!
+//! Invariant: [`Model::compute`] says of each sequence what was found or why not; it never panics.
+
+use gllm_core::{Error, InferenceError, OutOfMemory, Result};
+
+use crate::engine::Engine;
+use crate::failure::{Computed, Failure, attempt, guarded};
+
+/// Where a model is loaded to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The device that was asked for.
+    Asked,
+    /// The CPU instead.
+    Cpu,
+}
+
+/// An engine with what is known of where it is.
+pub(crate) struct Loaded<E> {
+    pub(crate) engine: E,
+    /// The device, for people.
+    pub(crate) device: String,
+    pub(crate) is_cpu: bool,
+}
+
+/// Loads the model, as often as it is asked.
+pub(crate) type Load<E> = Box<dyn FnMut(Place) -> Result<Loaded<E>> + Send>;
+
+/// An engine, and how to get another.
+pub(crate) struct Model<E> {
+    /// `None` after it was lost.
+    loaded: Option<Loaded<E>>,
+    load: Load<E>,
+    limits: Limits,
+    /// On the CPU, for sequences that the device has no memory for.
+    spare: Option<E>,
+    generation: u32,
+}
+
+/// What a model may take, and where it may be computed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) bytes: Option<u64>,
+    pub(crate) cpu_fallback: bool,
+}
+
+/// A sequence of a request: its job, what the job was made of, and its place there.
+pub(crate) struct Sequence<'a, E: Engine> {
+    pub(crate) owner: u64,
+    pub(crate) request: &'a E::Request,
+    pub(crate) job: &'a E::Job,
+    pub(crate) place: usize,
+}
+
+impl<E: Engine> Clone for Sequence<'_, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E: Engine> Copy for Sequence<'_, E> {}
+
+impl<E: Engine> Sequence<'_, E> {
+    pub(crate) fn tokens(&self) -> usize {
+        E::lengths(self.job)[self.place]
+    }
+}
+
+impl<E: Engine> Model<E> {
+    /// A model that is loaded, and what loads it again.
+    pub(crate) fn new(loaded: Loaded<E>, load: Load<E>, limits: Limits) -> Self {
+        Self { loaded: Some(loaded), load, limits, spare: None, generation: 0 }
+    }
+
+    /// How often it was loaded again. Jobs of an earlier generation have to be prepared again.
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// The engine, loaded again if it was lost.
+    pub(crate) fn engine(&mut self) -> Result<&E> {
+        if self.loaded.is_none() && !self.reload() {
+            return Err(lost().into_error());
+        }
+        self.loaded.as_ref().map(|loaded| &loaded.engine).ok_or_else(|| lost().into_error())
+    }
+
+    /// What each sequence of a pass gives.
+    pub(crate) fn compute(&mut self, batch: &[Sequence<'_, E>]) -> Vec<Computed<E::Part>> {
+        self.compute_or_reload(batch, true)
+    }
+
+    fn compute_or_reload(&mut self, batch: &[Sequence<'_, E>], may_reload: bool) -> Vec<Computed<E::Part>> {
+        match self.pass(batch) {
+            Ok(parts) => parts.into_iter().map(Ok).collect(),
+            Err(Failure::OutOfMemory(error)) => match batch {
+                [] => Vec::new(),
+                [alone] => vec![self.on_the_cpu(alone, error)],
+                _ => {
+                    tracing::warn!(%error, sequences = batch.len(), "out of memory: the pass is halved");
+                    let (first, second) = batch.split_at(batch.len() / 2);
+                    let mut found = self.compute_or_reload(first, may_reload);
+                    found.extend(self.compute_or_reload(second, may_reload));
+                    found
+                }
+            },
+            Err(failure) if may_reload && !self.is_sound() => {
+                tracing::warn!(?failure, "the model doesn't compute any more: it is loaded again");
+                if self.reload() { self.compute_anew(batch) } else { all(batch, &failure) }
+            }
+            Err(failure) => {
+                let requests: Vec<&[Sequence<'_, E>]> = batch.chunk_by(|a, b| a.owner == b.owner).collect();
+                if let [_] = requests[..] {
+                    return all(batch, &failure);
+                }
+                tracing::warn!(?failure, requests = requests.len(), "a pass failed: its requests are tried one by one");
+                requests.into_iter().flat_map(|request| self.compute_or_reload(request, may_reload)).collect()
+            }
+        }
+    }
+
+    /// A pass over all of `batch` at once.
+    fn pass(&self, batch: &[Sequence<'_, E>]) -> Computed<Vec<E::Part>> {
+        let loaded = self.loaded.as_ref().ok_or_else(lost)?;
+        let (engine, device) = (&loaded.engine, &loaded.device);
+        let tokens = batch.iter().map(Sequence::tokens).sum();
+        let needed = engine.needed_bytes(tokens);
+        if let Some(limit) = self.limits.bytes.filter(|limit| needed > *limit) {
+            return Err(Failure::OutOfMemory(OutOfMemory {
+                tokens,
+                device: device.clone(),
+                needed_bytes: Some(needed),
+                limit_bytes: Some(limit),
+                reason: format!("it takes about {needed} bytes, the limit is {limit}"),
+            }));
+        }
+        let sequences: Vec<_> = batch.iter().map(|sequence| (sequence.job, sequence.place)).collect();
+        let parts = attempt(tokens, device, || engine.forward(&sequences))?;
+        if parts.len() == batch.len() {
+            return Ok(parts);
+        }
+        let reason = format!("{} sequences gave {} results", batch.len(), parts.len());
+        Err(Failure::Other(InferenceError::Device { reason }))
+    }
+
+    /// After the model was loaded again: jobs belong to the engine that made them.
+    fn compute_anew(&mut self, batch: &[Sequence<'_, E>]) -> Vec<Computed<E::Part>> {
+        let mut found = Vec::with_capacity(batch.len());
+        for request in batch.chunk_by(|a, b| a.owner == b.owner) {
+            let Some(first) = request.first() else { continue };
+            let prepared = match self.engine() {
+                Ok(engine) => attempt(first.tokens(), "", || engine.prepare(first.request)),
+                Err(_) => Err(lost()),
+            };
+            match prepared {
+                Ok(job) => {
+                    let anew: Vec<_> = request.iter().map(|sequence| Sequence { job: &job, ..*sequence }).collect();
+                    found.extend(self.compute_or_reload(&anew, false));
+                }
+                Err(failure) => found.extend(all(request, &failure)),
+            }
+        }
+        found
+    }
+
+    /// Whether the model computes what every sound model does.
+    fn is_sound(&self) -> bool {
+        let Some(Loaded { engine, device, .. }) = &self.loaded else { return false };
+        let probed = attempt(1, device, || {
+            let job = engine.prepare(&engine.probe())?;
+            engine.forward(&[(&job, 0)]).map(drop)
+        });
+        !matches!(probed, Err(Failure::Other(_)))
+    }
+
+    /// Loads the model again, where it was or else, if that is allowed, on the CPU; `false` if neither computes.
+    fn reload(&mut self) -> bool {
+        let was_on_cpu = self.loaded.as_ref().is_some_and(|loaded| loaded.is_cpu);
+        self.spare = None;
+        // Both at once may be too much.
+        let old = self.loaded.take();
+        let _ = guarded(|| {
+            drop(old);
+            Ok(())
+        });
+        self.generation += 1;
+        let may_use_cpu = self.limits.cpu_fallback && !was_on_cpu;
+        for place in [Some(Place::Asked), may_use_cpu.then_some(Place::Cpu)].into_iter().flatten() {
+            match guarded(|| (self.load)(place)) {
+                Ok(loaded) => {
+                    self.loaded = Some(loaded);
+                    if self.is_sound() {
+                        if place == Place::Cpu {
+                            tracing::warn!("the device is lost: the model is computed on the CPU from now on");
+                        }
+                        return true;
+                    }
+                }
+                Err(error) => tracing::warn!(%error, ?place, "the model can't be loaded again"),
+            }
+        }
+        self.loaded = None;
+        false
+    }
+
+    /// A sequence that the device has no memory for.
+    fn on_the_cpu(&mut self, sequence: &Sequence<'_, E>, error: OutOfMemory) -> Computed<E::Part> {
+        let is_on_cpu = self.loaded.as_ref().is_none_or(|loaded| loaded.is_cpu);
+        if is_on_cpu || !self.limits.cpu_fallback {
+            return Err(Failure::OutOfMemory(error));
+        }
+        let engine = if let Some(engine) = &self.spare {
+            engine
+        } else {
+            match guarded(|| (self.load)(Place::Cpu)) {
+                Ok(loaded) => self.spare.insert(loaded.engine),
+                Err(failed) => {
+                    tracing::warn!(%failed, "the model can't be loaded onto the CPU");
+                    return Err(Failure::OutOfMemory(error));
+                }
+            }
+        };
+        tracing::warn!(%error, "out of memory for a single sequence: it is computed on the CPU");
+        attempt(sequence.tokens(), "cpu", || {
+            let job = engine.prepare(sequence.request)?;
+            let mut parts = engine.forward(&[(&job, sequence.place)])?;
+            parts.pop().ok_or_else(|| Error::from(InferenceError::Device { reason: "it gave nothing".into() }))
+        })
+    }
+}
+
+fn all<E: Engine>(batch: &[Sequence<'_, E>], failure: &Failure) -> Vec<Computed<E::Part>> {
+    batch.iter().map(|_| Err(failure.clone())).collect()
+}
+
+fn lost() -> Failure {
+    Failure::Other(InferenceError::Device { reason: "the device is lost, and the model can't be loaded again".into() })
+}
+
+#[cfg(test)]
+mod tests;

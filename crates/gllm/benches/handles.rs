@@ -1,0 +1,157 @@
+//! Times a handle beside the client that it does the same work as: many callers with a text each against one batch, a lone
+//! caller against a direct call, and how long 1,000 waiting futures keep a current-thread executor busy.
+//!
+//! `cargo xtask bench handles --corpus FILE [--json]`: a corpus is a text a line.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use gllm::{AsyncEmbedderHandle, Client, ClientConfig, Device, EmbedderHandle, HandleConfig, QueueConfig, Result};
+use serde_json::json;
+
+#[derive(Parser)]
+struct Arguments {
+    /// Alias, `org/name` or folder of an embedding model.
+    #[arg(long, default_value = "all-MiniLM-L6-v2")]
+    model: String,
+    /// File with a text a line; empty lines are left out.
+    #[arg(long)]
+    corpus: PathBuf,
+    /// auto, cpu, gpu or gpu:N.
+    #[arg(long, default_value = "cpu")]
+    device: Device,
+    /// Threads that ask for a text each.
+    #[arg(long, default_value_t = 16)]
+    threads: usize,
+    /// Times the whole corpus is embedded each way, in turns; the medians count.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Texts that are timed one by one each way, in turns.
+    #[arg(long, default_value_t = 200)]
+    singles: usize,
+    /// Most tokens of a pass.
+    #[arg(long)]
+    batch_tokens: Option<usize>,
+    /// Print JSON only.
+    #[arg(long)]
+    json: bool,
+    /// Passed by cargo.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    let arguments = Arguments::parse();
+    let text = std::fs::read_to_string(&arguments.corpus)?;
+    let texts: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let client = ClientConfig { device: arguments.device, ..ClientConfig::from_env()? };
+    let queue = QueueConfig::default();
+    let queue = QueueConfig { batch_tokens: arguments.batch_tokens.unwrap_or(queue.batch_tokens), ..queue };
+    let direct = Client::with_config(&arguments.model, client.clone())?;
+    let handle = EmbedderHandle::with_config(&arguments.model, HandleConfig { client, queue })?;
+
+    direct.embeddings(texts.iter().take(32).copied()).generate()?;
+    handle.embed_batch(&texts[..texts.len().min(32)])?;
+    let (mut batch, mut callers) = (Vec::new(), Vec::new());
+    for _ in 0..arguments.rounds.max(1) {
+        batch.push(timed(|| direct.embeddings(texts.iter().copied()).generate().map(drop))?);
+        callers.push(timed(|| from_threads(&handle, &texts, arguments.threads))?);
+    }
+    let (mut alone, mut asked) = (Vec::new(), Vec::new());
+    for text in texts.iter().take(arguments.singles.max(1)) {
+        alone.push(timed(|| direct.embeddings([*text]).generate().map(drop))?);
+        asked.push(timed(|| handle.embed(text).map(drop))?);
+    }
+    let (worst_gap, ticks) = worst_gap(&handle.clone().into_async(), &texts)?;
+
+    let per_second = |seconds: f64| texts.len() as f64 / seconds;
+    let (batch, callers) = (percentile(batch, 50), percentile(callers, 50));
+    let report = json!({
+        "model": direct.info().repo_id,
+        "device": direct.device(),
+        "texts": texts.len(),
+        "threads": arguments.threads,
+        "direct_texts_per_second": per_second(batch),
+        "handle_texts_per_second": per_second(callers),
+        "handle_over_direct": batch / callers,
+        "direct_single_p50_ms": percentile(alone.clone(), 50) * 1e3,
+        "handle_single_p50_ms": percentile(asked.clone(), 50) * 1e3,
+        "direct_single_p95_ms": percentile(alone, 95) * 1e3,
+        "handle_single_p95_ms": percentile(asked, 95) * 1e3,
+        "executor_worst_gap_ms": worst_gap.as_secs_f64() * 1e3,
+        "executor_ticks": ticks,
+    });
+    if arguments.json {
+        println!("{report:#}");
+        return Ok(());
+    }
+    println!("| measure | value |\n|---|---|");
+    for (measure, value) in report.as_object().into_iter().flatten() {
+        match value.as_f64() {
+            Some(number) if value.is_f64() => println!("| {measure} | {number:.2} |"),
+            _ => println!("| {measure} | {value} |"),
+        }
+    }
+    Ok(())
+}
+
+/// Embeds `texts` from as many threads, each with a text at a time.
+fn from_threads(handle: &EmbedderHandle, texts: &[&str], threads: usize) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let ask = || {
+            while let Some(text) = texts.get(next.fetch_add(1, Ordering::Relaxed)) {
+                handle.embed(text)?;
+            }
+            Ok(())
+        };
+        let callers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(ask)).collect();
+        callers.into_iter().try_for_each(|caller| caller.join().unwrap_or(Ok(())))
+    })
+}
+
+/// The longest time between two turns of a task beside 1,000 that wait for an answer each, on one thread; and its turns.
+fn worst_gap(
+    handle: &AsyncEmbedderHandle,
+    texts: &[&str],
+) -> std::result::Result<(Duration, usize), Box<dyn std::error::Error>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let tasks = tokio::task::LocalSet::new();
+    let futures = texts.iter().cycle().take(1000).map(|text| {
+        let (handle, text) = (handle.clone(), (*text).to_owned());
+        tasks.spawn_local(async move { handle.embed(&text).await.map(drop) })
+    });
+    let futures: Vec<_> = futures.collect();
+    let left = std::rc::Rc::new(std::cell::Cell::new(futures.len()));
+    let seen = std::rc::Rc::clone(&left);
+    let ticker = tasks.spawn_local(async move {
+        let (mut last, mut worst, mut ticks) = (Instant::now(), Duration::ZERO, 0);
+        while seen.get() > 0 {
+            tokio::task::yield_now().await;
+            worst = worst.max(last.elapsed());
+            last = Instant::now();
+            ticks += 1;
+        }
+        (worst, ticks)
+    });
+    runtime.block_on(tasks.run_until(async move {
+        for future in futures {
+            future.await??;
+            left.set(left.get() - 1);
+        }
+        Ok(ticker.await?)
+    }))
+}
+
+fn timed(work: impl FnOnce() -> Result<()>) -> Result<f64> {
+    let start = Instant::now();
+    work().map(|()| start.elapsed().as_secs_f64())
+}
+
+/// The smallest value that `percent` of the values don't exceed.
+fn percentile(mut values: Vec<f64>, percent: usize) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[(values.len() * percent).div_ceil(100).saturating_sub(1)]
+}
