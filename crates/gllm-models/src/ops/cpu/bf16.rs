@@ -126,6 +126,16 @@ pub(super) trait Pairs: Copy {
     /// Rounds to the nearest, as [`round`].
     fn round(self, x: &[f32; PANEL]) -> [Pair; LANES];
 
+    /// One of `a`, one of `b`, and so on.
+    fn zip_pairs(self, a: &[Pair; LANES], b: &[Pair; LANES]) -> [[Pair; LANES]; 2];
+
+    /// The same of floats.
+    #[inline(always)]
+    fn zip(self, a: &[f32; LANES], b: &[f32; LANES]) -> [f32; PANEL] {
+        let [first, second] = self.zip_pairs(bytemuck::cast_ref(a), bytemuck::cast_ref(b));
+        bytemuck::cast([first, second])
+    }
+
     /// `sum + x · weights` of each lane: the second of a pair first.
     fn dot(self, sum: Sum<Self>, x: Pair, weights: &[Pair; LANES]) -> Sum<Self>;
 }
@@ -227,11 +237,16 @@ pub(super) fn add_products<P: Pairs, const R: usize>(
     sums: &mut [Sums],
 ) {
     let simd = isa.floats();
-    let rows: [&[Pair]; R] = std::array::from_fn(|row| &x[row * stride..][..weights.len()]);
-    let mut totals: [[Sum<P>; 2]; R] = std::array::from_fn(|row| {
-        let halves = sums[row].0.as_chunks::<LANES>().0;
-        [simd.load(&halves[0]), simd.load(&halves[1])]
-    });
+    // Loops, because closures aren't always compiled for the instruction set of their caller.
+    let mut rows: [&[Pair]; R] = [&[]; R];
+    for (row, of_row) in rows.iter_mut().enumerate() {
+        *of_row = &x[row * stride..][..weights.len()];
+    }
+    let mut totals = [[simd.splat(0.0); 2]; R];
+    for (totals, sums) in totals.iter_mut().zip(&*sums) {
+        let halves = sums.0.as_chunks::<LANES>().0;
+        *totals = [simd.load(&halves[0]), simd.load(&halves[1])];
+    }
     for (pair, weights) in weights.iter().enumerate() {
         let halves = weights.0.as_chunks::<LANES>().0;
         for (totals, row) in totals.iter_mut().zip(rows) {
@@ -259,6 +274,11 @@ impl Pairs for Scalar {
         std::array::from_fn(|lane| round(&pairs[lane]))
     }
 
+    fn zip_pairs(self, a: &[Pair; LANES], b: &[Pair; LANES]) -> [[Pair; LANES]; 2] {
+        let place = |at: usize| if at.is_multiple_of(2) { a[at / 2] } else { b[at / 2] };
+        [std::array::from_fn(place), std::array::from_fn(|lane| place(LANES + lane))]
+    }
+
     fn dot(self, sum: [f32; LANES], x: Pair, weights: &[Pair; LANES]) -> [f32; LANES] {
         let flush = |x: f32| if x.is_subnormal() { 0.0_f32.copysign(x) } else { x };
         let second = |pair: Pair| flush(f32::from_bits(pair & 0xffff_0000));
@@ -274,7 +294,7 @@ impl Pairs for Scalar {
 mod x86 {
     use std::arch::x86_64::{
         __m512, __m512bh, __m512i, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_loadu_ps, _mm512_loadu_si512,
-        _mm512_set1_epi32,
+        _mm512_permutex2var_epi32, _mm512_set1_epi32,
     };
     use std::mem::transmute;
 
@@ -318,6 +338,21 @@ mod x86 {
             unsafe {
                 let (first, second) = (_mm512_loadu_ps(x.as_ptr()), _mm512_loadu_ps(x.as_ptr().add(LANES)));
                 transmute::<__m512bh, [Pair; LANES]>(_mm512_cvtne2ps_pbh(second, first))
+            }
+        }
+
+        #[inline(always)]
+        fn zip_pairs(self, a: &[Pair; LANES], b: &[Pair; LANES]) -> [[Pair; LANES]; 2] {
+            const FIRST: [u32; LANES] = [0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23];
+            const SECOND: [u32; LANES] = [8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31];
+            #[expect(unsafe_code, reason = "instructions that the processor has, on sixteen pairs")]
+            // SAFETY: `self` is the proof, and any bits are pairs.
+            unsafe {
+                let load = |x: &[u32; LANES]| _mm512_loadu_si512(x.as_ptr().cast());
+                let (a, b) = (load(a), load(b));
+                let first = _mm512_permutex2var_epi32(a, load(&FIRST), b);
+                let second = _mm512_permutex2var_epi32(a, load(&SECOND), b);
+                [transmute::<__m512i, [Pair; LANES]>(first), transmute::<__m512i, [Pair; LANES]>(second)]
             }
         }
 

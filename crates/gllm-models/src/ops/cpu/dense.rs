@@ -125,11 +125,16 @@ impl Kernel for Block<'_> {
 /// `sums += x · weights` for `R` rows of `x`, which are `stride` apart.
 #[inline(always)]
 fn add_products<S: Simd, const R: usize>(simd: S, weights: &[Lines<f32>], x: &[f32], stride: usize, sums: &mut [Sums]) {
-    let rows: [&[f32]; R] = std::array::from_fn(|row| &x[row * stride..][..weights.len()]);
-    let mut totals: [[S::V; 2]; R] = std::array::from_fn(|row| {
-        let halves = sums[row].0.as_chunks::<LANES>().0;
-        [simd.load(&halves[0]), simd.load(&halves[1])]
-    });
+    // Loops, because closures aren't always compiled for the instruction set of their caller.
+    let mut rows: [&[f32]; R] = [&[]; R];
+    for (row, of_row) in rows.iter_mut().enumerate() {
+        *of_row = &x[row * stride..][..weights.len()];
+    }
+    let mut totals = [[simd.splat(0.0); 2]; R];
+    for (totals, sums) in totals.iter_mut().zip(&*sums) {
+        let halves = sums.0.as_chunks::<LANES>().0;
+        *totals = [simd.load(&halves[0]), simd.load(&halves[1])];
+    }
     for (input, weights) in weights.iter().enumerate() {
         let halves = weights.0.as_chunks::<LANES>().0;
         let weights = [simd.load(&halves[0]), simd.load(&halves[1])];

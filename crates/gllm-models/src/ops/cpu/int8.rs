@@ -315,7 +315,11 @@ fn add_group<D: Dots, const R: usize>(
 ) {
     let simd = isa.floats();
     let quads = &x.quads[row * x.groups + group..];
-    let rows: [&[Quad; QUADS]; R] = std::array::from_fn(|row| &quads[row * x.groups]);
+    // Loops, because closures aren't always compiled for the instruction set of their caller.
+    let mut rows = [&quads[0]; R];
+    for (row, of_row) in rows.iter_mut().enumerate() {
+        *of_row = &quads[row * x.groups];
+    }
     let ranges = &x.ranges[row / TILE_ROWS[0] * x.groups + group];
     let (Some(steps), Some(lows)) =
         (ranges.steps[row % TILE_ROWS[0]..].first_chunk::<R>(), ranges.lows[row % TILE_ROWS[0]..].first_chunk::<R>())

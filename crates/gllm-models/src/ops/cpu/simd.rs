@@ -30,7 +30,7 @@ pub(super) trait Simd: Copy {
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a · b + c`, rounded once.
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
-    /// `2ⁿ` of whole numbers from -126 to 127.
+    /// `2ⁿ` of whole numbers from -126 to 127; 0 of -127.
     fn power_of_two(self, n: Self::V) -> Self::V;
     /// Whether a lane isn't a number.
     #[inline(always)]

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::PARALLEL;
 use super::whole::{Rows, WholeAttention};
 use crate::ops::cpu::bf16::{Isa, Pair, PairKernel, Pairs, STEP, add_products};
-use crate::ops::cpu::exp::exp;
+use crate::ops::cpu::exp::rough_exp;
 use crate::ops::cpu::share::{Lines, PANEL, Sums, TILE_ROWS};
 use crate::ops::cpu::simd::{LANES, Simd};
 
@@ -43,19 +43,25 @@ impl WholeAttention<'_> {
             (rows, rest.split_off_mut(..len * width).unwrap_or_default())
         });
         let sequences: Vec<_> = sequences.collect();
-        let pack = |rows: Rows, head: usize| isa.run(Pack { attention: self, qkv, rows, head });
+        // The heads that are packed at once: a row is read from one end to the other.
+        let share = self.n_heads.div_ceil(rayon::current_num_threads());
+        let pack = |rows: Rows, first: usize| {
+            isa.run(Pack { attention: self, qkv, rows, heads: first..self.n_heads.min(first + share) })
+        };
         let attend = |rows: Rows, heads: &[Head], task: usize, out: &mut [f32]| {
-            isa.run(Task { attention: self, qkv, rows, heads, first: task * TASK_ROWS, out });
+            isa.run(Task { attention: self, len: rows.len, heads, first: task * TASK_ROWS, out });
         };
         let work: usize = self.lengths.iter().map(|len| len * len * width).sum();
         if work < PARALLEL {
             for (rows, out) in sequences {
-                let heads: Vec<Head> = (0..self.n_heads).map(|head| pack(rows, head)).collect();
+                let heads: Vec<Head> = (0..self.n_heads).step_by(share).flat_map(|first| pack(rows, first)).collect();
                 out.chunks_mut(TASK_ROWS * width).enumerate().for_each(|(task, out)| attend(rows, &heads, task, out));
             }
         } else {
             sequences.into_par_iter().with_max_len(1).for_each(|(rows, out)| {
-                let heads: Vec<Head> = (0..self.n_heads).into_par_iter().map(|head| pack(rows, head)).collect();
+                let firsts: Vec<usize> = (0..self.n_heads).step_by(share).collect();
+                let heads: Vec<Vec<Head>> = firsts.into_par_iter().map(|first| pack(rows, first)).collect();
+                let heads: Vec<Head> = heads.into_iter().flatten().collect();
                 let tasks = out.par_chunks_mut(TASK_ROWS * width).enumerate();
                 tasks.for_each(|(task, out)| attend(rows, &heads, task, out));
             });
@@ -70,19 +76,25 @@ impl WholeAttention<'_> {
         &qkv[start..start + self.head_dim]
     }
 
-    /// A query or a key, rotated and scaled, in pairs.
+    /// A query or a key, rotated and scaled, in pairs, with zeros up to what is rounded at once.
     #[inline(always)]
-    fn turned<P: Pairs>(&self, isa: P, x: &[f32], token: usize, scale: f32, row: &mut [f32], pairs: &mut [Pair]) {
-        let turned = &mut row[..self.head_dim];
-        turned.copy_from_slice(x);
-        if let Some(rotation) = self.rotation {
-            rotation.rotate(token, turned);
-        }
-        for x in turned {
-            *x *= scale;
-        }
-        for (pairs, row) in pairs.as_chunks_mut().0.iter_mut().zip(row.as_chunks().0) {
-            *pairs = isa.round(row);
+    fn turned<P: Pairs>(&self, isa: P, x: &[f32], token: usize, scale: f32, turned: &mut [f32], pairs: &mut [Vector]) {
+        let x = match self.rotation {
+            Some(rotation) => {
+                turned.copy_from_slice(x);
+                rotation.rotate(token, turned);
+                turned
+            }
+            None => x,
+        };
+        let simd = isa.floats();
+        let scale = simd.splat(scale);
+        for (pairs, x) in pairs.iter_mut().zip(x.chunks(PANEL)) {
+            let mut scaled = filled(x);
+            for vector in scaled.as_chunks_mut::<LANES>().0 {
+                *vector = simd.to_array(simd.mul(simd.load(vector), scale));
+            }
+            *pairs = isa.round(&scaled);
         }
     }
 
@@ -94,74 +106,121 @@ impl WholeAttention<'_> {
         }
     }
 
-    /// Pairs of a query or a key, with zeros up to what is rounded at once.
-    fn pairs(&self) -> usize {
-        self.head_dim.next_multiple_of(PANEL) / 2
+    /// Vectors of pairs of a query or a key.
+    fn vectors(&self) -> usize {
+        self.head_dim.div_ceil(PANEL)
     }
 }
 
-/// The keys and values of a head of a sequence; what is missing in the last panels is zeros.
+/// Sixteen pairs.
+type Vector = [Pair; LANES];
+
+/// The first of `x`, with zeros for what is missing; a copy of a known length where nothing is.
+#[inline(always)]
+fn filled(x: &[f32]) -> [f32; PANEL] {
+    x.first_chunk().copied().unwrap_or_else(|| {
+        let mut filled = [0.0; PANEL];
+        filled[..x.len()].copy_from_slice(x);
+        filled
+    })
+}
+
+/// A head of a sequence; what is missing in the last panels is zeros.
 struct Head {
+    /// `[tokens, vectors]`, scaled.
+    queries: Vec<Vector>,
     /// `[panels of keys, pairs of dimensions]`.
     keys: Vec<Lines<Pair>>,
     /// `[panels of dimensions, pairs of keys]`.
     values: Vec<Lines<Pair>>,
 }
 
-/// Rounds the keys and values of a head.
+/// Rounds the queries, keys and values of some heads.
 struct Pack<'a> {
     attention: &'a WholeAttention<'a>,
     qkv: &'a [f32],
     rows: Rows,
-    head: usize,
+    heads: Range<usize>,
 }
 
 impl PairKernel for Pack<'_> {
-    type Output = Head;
+    type Output = Vec<Head>;
 
     #[inline(always)]
-    fn eval<P: Pairs>(self, isa: P) -> Head {
-        let Self { attention, qkv, rows: Rows { first, len }, head } = self;
-        let (n_pairs, key_pairs) = (attention.pairs(), len.div_ceil(PANEL) * KEY_PAIRS);
-        let dim_panels = attention.head_dim.div_ceil(PANEL);
+    fn eval<P: Pairs>(self, isa: P) -> Vec<Head> {
+        let Self { attention, qkv, rows: Rows { first, len }, heads } = self;
+        let (vectors, panels) = (attention.vectors(), len.div_ceil(PANEL));
+        let scale = 1.0 / (attention.head_dim as f32).sqrt();
         let nothing = Lines([0; PANEL]);
-        let mut keys = vec![nothing; len.div_ceil(PANEL) * n_pairs];
-        let (mut row, mut pairs) = (vec![0.0; 2 * n_pairs], vec![0; n_pairs]);
-        for token in 0..len {
-            let key = attention.part(qkv, first + token, 1, head);
-            attention.turned(isa, key, first + token, 1.0, &mut row, &mut pairs);
-            let panel = &mut keys[token / PANEL * n_pairs..][..n_pairs];
-            panel.iter_mut().zip(&pairs).for_each(|(to, pair)| to.0[token % PANEL] = *pair);
+        let mut packed = Vec::with_capacity(heads.len());
+        for _ in heads.clone() {
+            packed.push(Head {
+                queries: vec![[0; LANES]; len * vectors],
+                keys: vec![nothing; panels * vectors * LANES],
+                values: vec![nothing; panels * vectors * KEY_PAIRS],
+            });
         }
-        let mut values = vec![nothing; dim_panels * key_pairs];
-        for pair in 0..len.div_ceil(2) {
-            let even = attention.part(qkv, first + 2 * pair, 2, head).chunks(PANEL);
-            let odd = (2 * pair + 1 < len).then(|| attention.part(qkv, first + 2 * pair + 1, 2, head));
-            let mut odd = odd.unwrap_or_default().chunks(PANEL);
-            for (panel, even) in even.enumerate() {
-                let odd = odd.next().unwrap_or_default();
-                let mut both = [0.0; 2 * PANEL];
-                for (both, x) in both.iter_mut().step_by(2).zip(even) {
-                    *both = *x;
+        let mut turned = vec![0.0; attention.head_dim];
+        let mut rounded = vec![[0; LANES]; vectors * LANES];
+        for block in 0..len.div_ceil(LANES) {
+            let tokens = block * LANES..len.min((block + 1) * LANES);
+            for (head, packed) in heads.clone().zip(&mut packed) {
+                let part = |token: usize, part: usize| attention.part(qkv, first + token, part, head);
+                for token in tokens.clone() {
+                    let queries = &mut packed.queries[token * vectors..][..vectors];
+                    attention.turned(isa, part(token, 0), first + token, scale, &mut turned, queries);
+                    let rounded = &mut rounded[(token - tokens.start) * vectors..][..vectors];
+                    attention.turned(isa, part(token, 1), first + token, 1.0, &mut turned, rounded);
                 }
-                for (both, x) in both[1..].iter_mut().step_by(2).zip(odd) {
-                    *both = *x;
+                rounded[tokens.len() * vectors..].fill([0; LANES]);
+                let panel = &mut packed.keys[block / 2 * vectors * LANES..][..vectors * LANES];
+                for (vector, lines) in panel.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+                    let mut square = [[0; LANES]; LANES];
+                    for (row, rounded) in square.iter_mut().zip(rounded.chunks_exact(vectors)) {
+                        *row = rounded[vector];
+                    }
+                    for (lines, column) in lines.iter_mut().zip(&transposed(isa, square)) {
+                        lines.0.as_chunks_mut().0[block % 2] = *column;
+                    }
                 }
-                let halves = both.as_chunks().0;
-                let to = &mut values[panel * key_pairs + pair].0.as_chunks_mut::<LANES>().0;
-                to[0] = isa.round(&halves[0]);
-                to[1] = isa.round(&halves[1]);
+                for pair in tokens.start / 2..tokens.end.div_ceil(2) {
+                    let even = part(2 * pair, 2);
+                    let odd = if 2 * pair + 1 < len { part(2 * pair + 1, 2) } else { &[] };
+                    for vector in 0..vectors {
+                        let even = filled(&even[vector * PANEL..]);
+                        let odd = filled(odd.get(vector * PANEL..).unwrap_or_default());
+                        let lines = packed.values[vector * panels * KEY_PAIRS + pair].0.as_chunks_mut::<LANES>().0;
+                        for half in 0..2 {
+                            lines[half] = isa.round(&isa.zip(&even.as_chunks().0[half], &odd.as_chunks().0[half]));
+                        }
+                    }
+                }
             }
         }
-        Head { keys, values }
+        packed
     }
+}
+
+/// Rows and columns exchanged.
+#[inline(always)]
+fn transposed<P: Pairs>(isa: P, mut square: [Vector; LANES]) -> [Vector; LANES] {
+    for _ in 0..LANES.ilog2() {
+        let mut zipped = [[0; LANES]; LANES];
+        for row in 0..LANES / 2 {
+            let both = isa.zip_pairs(&square[row], &square[row + LANES / 2]);
+            zipped[2 * row] = both[0];
+            zipped[2 * row + 1] = both[1];
+        }
+        square = zipped;
+    }
+    square
 }
 
 /// Some queries of a sequence, in all heads.
 struct Task<'a> {
     attention: &'a WholeAttention<'a>,
-    qkv: &'a [f32],
-    rows: Rows,
+    /// Tokens of the sequence.
+    len: usize,
     heads: &'a [Head],
     /// The first of the queries.
     first: usize,
@@ -174,19 +233,13 @@ impl PairKernel for Task<'_> {
 
     #[inline(always)]
     fn eval<P: Pairs>(self, isa: P) {
-        let width = self.attention.n_heads * self.attention.head_dim;
+        let Self { attention, len, heads, first, out } = self;
+        let width = attention.n_heads * attention.head_dim;
         let mut room = Room::default();
-        for head in 0..self.heads.len() {
-            for (tile, out) in self.out.chunks_mut(TILE_ROWS[0] * width).enumerate() {
-                let first = self.first + tile * TILE_ROWS[0];
-                let tile = Tile {
-                    attention: self.attention,
-                    qkv: self.qkv,
-                    rows: self.rows,
-                    packed: &self.heads[head],
-                    head,
-                    queries: first..first + out.len() / width,
-                };
+        for (head, packed) in heads.iter().enumerate() {
+            for (tile, out) in out.chunks_mut(TILE_ROWS[0] * width).enumerate() {
+                let first = first + tile * TILE_ROWS[0];
+                let tile = Tile { attention, len, packed, head, queries: first..first + out.len() / width };
                 match tile.queries.len() {
                     1 => tile.eval::<P, 1>(isa, &mut room, out),
                     2..=3 => tile.eval::<P, 3>(isa, &mut room, out),
@@ -201,9 +254,7 @@ impl PairKernel for Task<'_> {
 /// What a tile computes in, kept for the next one.
 #[derive(Default)]
 struct Room {
-    /// A query.
-    row: Vec<f32>,
-    /// `[queries, pairs of dimensions]`.
+    /// `[queries, pairs of dimensions]`, where there are fewer than the tile has rows.
     queries: Vec<Pair>,
     /// `[panels of keys, queries]`.
     scores: Vec<Sums>,
@@ -214,8 +265,7 @@ struct Room {
 /// A few queries of a head.
 struct Tile<'a> {
     attention: &'a WholeAttention<'a>,
-    qkv: &'a [f32],
-    rows: Rows,
+    len: usize,
     packed: &'a Head,
     head: usize,
     queries: Range<usize>,
@@ -225,15 +275,18 @@ impl Tile<'_> {
     /// `R` is at least the number of queries.
     #[inline(always)]
     fn eval<P: Pairs, const R: usize>(self, isa: P, room: &mut Room, out: &mut [f32]) {
-        let Self { attention, qkv, rows: Rows { first, len }, packed, head, queries } = self;
-        let (simd, n_pairs, head_dim) = (isa.floats(), attention.pairs(), attention.head_dim);
-        let scale = 1.0 / (head_dim as f32).sqrt();
-        room.row.resize(2 * n_pairs, 0.0);
-        room.queries.resize(R * n_pairs, 0);
-        for (query, pairs) in queries.clone().zip(room.queries.chunks_exact_mut(n_pairs)) {
-            let x = attention.part(qkv, first + query, 0, head);
-            attention.turned(isa, x, first + query, scale, &mut room.row, pairs);
-        }
+        let Self { attention, len, packed, head, queries } = self;
+        let (simd, vectors, head_dim) = (isa.floats(), attention.vectors(), attention.head_dim);
+        let n_pairs = vectors * LANES;
+        let own = packed.queries[queries.start * vectors..queries.end * vectors].as_flattened();
+        let x = if queries.len() == R {
+            own
+        } else {
+            room.queries.clear();
+            room.queries.extend_from_slice(own);
+            room.queries.resize(R * n_pairs, 0);
+            &room.queries
+        };
         // The panels that any of the queries sees.
         let seen = attention.visible(queries.start, len).start..attention.visible(queries.end - 1, len).end;
         let panels = seen.start / PANEL..seen.end.div_ceil(PANEL);
@@ -241,7 +294,7 @@ impl Tile<'_> {
         room.scores.resize(panels.len() * R, Lines([0.0; PANEL]));
         for (panel, scores) in panels.clone().zip(room.scores.chunks_exact_mut(R)) {
             let keys = &packed.keys[panel * n_pairs..][..n_pairs];
-            add_products::<P, R>(isa, keys, &room.queries, n_pairs, scores);
+            add_products::<P, R>(isa, keys, x, n_pairs, scores);
         }
         let key_pairs = panels.len() * KEY_PAIRS;
         room.weights.resize(R * key_pairs, 0);
@@ -264,12 +317,13 @@ impl Tile<'_> {
             for ((out, mixed), sum) in out.chunks_exact_mut(width).zip(&mixed).zip(sums) {
                 let inverse = simd.splat(1.0 / sum);
                 let halves = mixed.0.as_chunks::<LANES>().0;
-                let done = [0, 1].map(|half| simd.to_array(simd.mul(simd.load(&halves[half]), inverse)));
+                let first = simd.to_array(simd.mul(simd.load(&halves[0]), inverse));
+                let second = simd.to_array(simd.mul(simd.load(&halves[1]), inverse));
                 let out = &mut out[columns.clone()];
                 match out.as_chunks_mut::<LANES>().0 {
                     // Copies of a known length are two instructions.
-                    [first, second] => (*first, *second) = (done[0], done[1]),
-                    _ => out.copy_from_slice(&done.as_flattened()[..out.len()]),
+                    [low, high] => (*low, *high) = (first, second),
+                    _ => out.copy_from_slice(&[first, second].as_flattened()[..out.len()]),
                 }
             }
         }
@@ -303,7 +357,7 @@ fn softmax<P: Pairs, const R: usize>(
     for (panel, weights) in (first..end).zip(weights[first * KEY_PAIRS..].as_chunks_mut::<KEY_PAIRS>().0) {
         let scores = &mut scores[panel * R + row].0;
         for scores in scores.as_chunks_mut::<LANES>().0 {
-            let weight = exp(simd, simd.sub(simd.load(scores), highest));
+            let weight = rough_exp(simd, simd.sub(simd.load(scores), highest));
             sum = simd.add(sum, weight);
             *scores = simd.to_array(weight);
         }
