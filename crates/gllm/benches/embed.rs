@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Parser;
-use gllm::{Client, ClientConfig, Device};
+use gllm::{Client, ClientConfig, Device, Precision};
 use serde_json::json;
 
 #[derive(Parser)]
@@ -20,6 +20,9 @@ struct Arguments {
     /// auto, cpu, gpu or gpu:N.
     #[arg(long, default_value = "cpu")]
     device: Device,
+    /// auto, f32, bf16 or int8.
+    #[arg(long, default_value = "auto")]
+    precision: Precision,
     /// Longest input in tokens.
     #[arg(long)]
     max_length: Option<usize>,
@@ -44,7 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = Arguments::parse();
     let text = std::fs::read_to_string(&arguments.corpus)?;
     let texts: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    let config = ClientConfig { device: arguments.device, ..ClientConfig::from_env()? };
+    let config = ClientConfig { device: arguments.device, precision: arguments.precision, ..ClientConfig::from_env()? };
     let start = Instant::now();
     let client = Client::with_config(&arguments.model, config)?;
     let load_seconds = start.elapsed().as_secs_f64();
@@ -74,6 +77,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let report = json!({
         "model": client.info().repo_id,
         "device": client.device(),
+        "precision": arguments.precision,
         "texts": texts.len(),
         "tokens": tokens,
         "load_seconds": load_seconds,

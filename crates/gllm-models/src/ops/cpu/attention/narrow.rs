@@ -375,6 +375,10 @@ mod tests {
         ((i * 7919) % 2003) as f32 / 800.0 - 1.25
     }
 
+    fn of(lengths: &[usize], n_heads: usize, head_dim: usize, reach: Option<usize>) -> WholeAttention<'_> {
+        WholeAttention { n_heads, head_dim, rotation: None, lengths, reach }
+    }
+
     #[test]
     fn it_is_near_f32_and_the_same_on_every_instruction_set_and_alone() {
         let lengths = [1, 13, 33, 2, 100, 6, 64];
@@ -382,20 +386,22 @@ mod tests {
             let width = 3 * n_heads * head_dim;
             let qkv: Vec<f32> = (0..lengths.iter().sum::<usize>() * width).map(|i| number(3 * i + i / 7)).collect();
             for reach in [None, Some(0), Some(5), Some(40)] {
-                let attention = |lengths| WholeAttention { n_heads, head_dim, rotation: None, lengths, reach };
-                let expected = attention(&lengths[..]).forward(&qkv, Vec::new());
-                let scalar = attention(&lengths[..]).forward_with(Isa::Scalar(Scalar), &qkv, Vec::new());
+                let expected = of(&lengths, n_heads, head_dim, reach).forward(&qkv, Vec::new());
+                let scalar = of(&lengths, n_heads, head_dim, reach).forward_with(Isa::Scalar(Scalar), &qkv, Vec::new());
                 for (found, expected) in scalar.iter().zip(&expected) {
                     assert!((found - expected).abs() <= 0.02, "{head_dim} {reach:?}: {found}, expected {expected}");
                 }
                 for isa in std::iter::once(Isa::Scalar(Scalar)).chain(Isa::detect()) {
-                    let found = attention(&lengths[..]).forward_with(isa, &qkv, vec![f32::NAN; 5]);
+                    let found = of(&lengths, n_heads, head_dim, reach).forward_with(isa, &qkv, vec![f32::NAN; 5]);
                     assert_eq!(found, scalar, "{isa:?} {head_dim} {reach:?}");
                     let mut first = 0;
                     for (place, &len) in lengths.iter().enumerate() {
-                        let own = first..first + len;
-                        let alone =
-                            attention(&[len]).forward_with(isa, &qkv[own.start * width..own.end * width], Vec::new());
+                        let (own, own_lengths) = (first..first + len, [len]);
+                        let alone = of(&own_lengths, n_heads, head_dim, reach).forward_with(
+                            isa,
+                            &qkv[own.start * width..own.end * width],
+                            Vec::new(),
+                        );
                         assert_eq!(
                             found[own.start * width / 3..own.end * width / 3],
                             alone,
