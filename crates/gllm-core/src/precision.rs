@@ -30,7 +30,8 @@ pub enum Precision {
     F32,
     /// 16-bit floats with the range of `f32`. Where the processor doesn't multiply them, `f32`.
     Bf16,
-    /// 8-bit integers, weights and activations, with scales for groups of inputs. On GPUs, `f32`.
+    /// 8-bit integers, weights and activations, with scales for groups of inputs. Where there are no kernels for them, on
+    /// GPUs too, `f32`.
     Int8,
 }
 

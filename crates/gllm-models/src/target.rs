@@ -55,11 +55,11 @@ impl From<&Target> for Target {
 /// What there are kernels for.
 #[cfg(feature = "cpu")]
 fn available(device: &Device, precision: Precision) -> Precision {
-    use crate::ops::{has_bf16, has_kernels};
+    use crate::ops::{has_bf16, has_int8, has_kernels};
 
     match precision {
         Precision::Auto | Precision::Bf16 if has_kernels(device) && has_bf16() => Precision::Bf16,
-        Precision::Int8 if has_kernels(device) => Precision::Int8,
+        Precision::Int8 if has_kernels(device) && has_int8() => Precision::Int8,
         _ => Precision::F32,
     }
 }
@@ -81,7 +81,8 @@ mod tests {
     fn the_fast_cpu_backend_has_every_precision_that_its_processor_has() {
         let taken = ALL.map(|precision| Target::new(Device::flex(), precision).precision());
         let bf16 = if crate::ops::has_bf16() { Precision::Bf16 } else { Precision::F32 };
-        assert_eq!(taken, [bf16, Precision::F32, bf16, Precision::Int8]);
+        let int8 = if crate::ops::has_int8() { Precision::Int8 } else { Precision::F32 };
+        assert_eq!(taken, [bf16, Precision::F32, bf16, int8]);
     }
 
     #[cfg(feature = "ndarray")]

@@ -91,7 +91,7 @@ fn precision_is_that_of_the_option_then_of_the_environment() {
     let embed = |args: &[&str], of_environment: &str| {
         let run = home.command(&embed_args(args)).env("GLLM_PRECISION", of_environment).output().expect("a run");
         assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-        let document: serde_json::Value = serde_json::from_slice(&run.stdout).expect("JSON");
+        let document: Value = serde_json::from_slice(&run.stdout).expect("JSON");
         vector(&document["data"][0])
     };
     let exact = embed(&["a text"], "f32");

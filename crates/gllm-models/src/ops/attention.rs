@@ -119,6 +119,8 @@ pub(crate) fn attention(
 ) -> Tensor<2> {
     let [tokens, width] = qkv.dims();
     let width = width / 3;
+    #[cfg(not(feature = "cpu"))]
+    let _ = precision;
     let tables = match rotation {
         #[cfg(feature = "cpu")]
         None | Some(Rotation::Host(_)) if cpu::runs_here(&qkv.device()) && matches!(pattern.bias, ScoreBias::None) => {

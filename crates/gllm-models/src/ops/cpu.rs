@@ -27,6 +27,7 @@ use burn_flex::{FlexTensor, Layout};
 use gllm_quant::QLinear;
 
 use self::bf16::Bf16Linear;
+use self::int8::Int8Linear;
 use self::share::Then;
 use crate::Activation;
 
@@ -118,6 +119,11 @@ pub(crate) fn update(x: Tensor<2>, kernel: &mut dyn FnMut(&mut [f32])) -> Tensor
 /// Whether this processor multiplies bf16 faster than f32.
 pub(crate) fn has_bf16() -> bool {
     Bf16Linear::is_fast()
+}
+
+/// Whether there is a kernel for int8 on this processor.
+pub(crate) fn has_int8() -> bool {
+    Int8Linear::is_fast()
 }
 
 /// # Shapes

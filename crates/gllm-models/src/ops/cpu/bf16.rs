@@ -173,6 +173,10 @@ impl Isa {
     }
 
     /// Evaluates `kernel` with it.
+    #[cfg_attr(
+        not(any(test, target_arch = "x86_64")),
+        expect(unused_variables, reason = "there is no instruction set that multiplies pairs")
+    )]
     pub(super) fn run<K: PairKernel>(self, kernel: K) -> K::Output {
         match self {
             #[cfg(test)]

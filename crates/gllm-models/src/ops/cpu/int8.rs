@@ -58,6 +58,11 @@ struct Ranges {
 }
 
 impl Int8Linear {
+    /// Whether this processor multiplies codes with instructions that there is a kernel for.
+    pub(crate) fn is_fast() -> bool {
+        !matches!(Isa::detect(), Isa::Scalar(_))
+    }
+
     /// A layer `[outputs, inputs]` with or without a bias.
     pub(crate) fn new(weight: &[f32], bias: Option<&[f32]>, inputs: usize) -> Self {
         Self::with(Isa::detect(), weight, bias, inputs)
