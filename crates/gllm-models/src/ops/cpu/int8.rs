@@ -183,12 +183,11 @@ const ROUND: f32 = (3 << 22) as f32;
 #[inline(always)]
 fn quantize<S: Simd>(simd: S, x: &[f32], quads: &mut [Quad; QUADS]) -> (f32, f32) {
     let mut padded = [x[0]; GROUP];
-    let x: &[f32; GROUP] = match x.as_array() {
-        Some(x) => x,
-        None => {
-            padded[..x.len()].copy_from_slice(x);
-            &padded
-        }
+    let x: &[f32; GROUP] = if let Some(x) = x.as_array() {
+        x
+    } else {
+        padded[..x.len()].copy_from_slice(x);
+        &padded
     };
     let vectors = x.as_chunks::<LANES>().0;
     let (mut lowest, mut highest) = (simd.splat(f32::INFINITY), simd.splat(f32::NEG_INFINITY));

@@ -80,7 +80,7 @@ pub(super) fn share(
     let n_panels = outputs.div_ceil(PANEL);
     if has_rows_for_all(n_rows) || n_rows * inputs * outputs < 1 << 18 {
         return share_rows(n_rows, outputs, y, |rows, y| {
-            compute(Part { rows, panels: 0..n_panels, y, width: outputs })
+            compute(Part { rows, panels: 0..n_panels, y, width: outputs });
         });
     }
     // Few rows: the threads share the outputs.

@@ -55,7 +55,7 @@ pub(super) trait Simd: Copy {
         fold(self.to_array(v), |a, b| if a < b { a } else { b })
     }
 
-    /// The largest lane.
+    /// The largest lane, of numbers.
     #[inline(always)]
     fn largest(self, v: Self::V) -> f32 {
         fold(self.to_array(v), f32::max)
@@ -187,8 +187,8 @@ pub(super) mod x86 {
         _mm256_mul_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_slli_epi32, _mm256_storeu_ps, _mm256_sub_ps,
         _mm512_add_epi32, _mm512_add_ps, _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmp_ps_mask,
         _mm512_cvtepi32_epi8, _mm512_cvtps_epi32, _mm512_div_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_max_ps,
-        _mm512_min_ps, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_slli_epi32, _mm512_storeu_ps,
-        _mm512_sub_ps,
+        _mm512_min_ps, _mm512_mul_ps, _mm512_reduce_max_ps, _mm512_reduce_min_ps, _mm512_set1_epi32, _mm512_set1_ps,
+        _mm512_slli_epi32, _mm512_storeu_ps, _mm512_sub_ps,
     };
 
     use super::{Kernel, LANES, Simd};
@@ -401,6 +401,16 @@ pub(super) mod x86 {
                 let exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
                 _mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent))
             })
+        }
+
+        #[inline(always)]
+        fn smallest(self, v: Self::V) -> f32 {
+            has!(_mm512_reduce_min_ps(v))
+        }
+
+        #[inline(always)]
+        fn largest(self, v: Self::V) -> f32 {
+            has!(_mm512_reduce_max_ps(v))
         }
 
         #[inline(always)]

@@ -190,8 +190,8 @@ impl PairKernel for Pack<'_> {
                         let even = filled(&even[vector * PANEL..]);
                         let odd = filled(odd.get(vector * PANEL..).unwrap_or_default());
                         let lines = packed.values[vector * panels * KEY_PAIRS + pair].0.as_chunks_mut::<LANES>().0;
-                        for half in 0..2 {
-                            lines[half] = isa.round(&isa.zip(&even.as_chunks().0[half], &odd.as_chunks().0[half]));
+                        for (half, lines) in lines.iter_mut().enumerate() {
+                            *lines = isa.round(&isa.zip(&even.as_chunks().0[half], &odd.as_chunks().0[half]));
                         }
                     }
                 }
