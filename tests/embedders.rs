@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use gllm::{Client, ClientConfig, ModelType, Truncated, Truncation};
+use gllm::{Client, ClientConfig, ModelType, Precision, Truncated, Truncation};
 use gllm_models::{EmbedOptions, EmbeddingEngine, RerankEngine, RerankOptions, model_type};
 use gllm_tests::{embed, family_pairs as pairs, family_texts as texts, golden, max_abs_difference, read_npy};
 use serde_json::{Value, json};
@@ -224,7 +224,7 @@ fn what_is_computed_in_another_way_is_refused_by_name() {
 #[test]
 fn the_client_embeds_and_ranks_with_decoders() {
     let client = |case: &str| {
-        let config = ClientConfig { device: gllm::Device::Cpu, ..Default::default() };
+        let config = ClientConfig { device: gllm::Device::Cpu, precision: Precision::F32, ..Default::default() };
         Client::with_config(folder(case).to_str().expect("UTF-8"), config).unwrap_or_else(|e| panic!("{case}: {e}"))
     };
     let embedder = client("qwen3/embedding");

@@ -6,28 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::tensor::Device;
 use gllm::SparseVector;
 use gllm_models::{EmbedOptions, EmbeddingEngine, RerankEngine, RerankOptions};
 use gllm_tests::{
-    embed, family_pairs as pairs, family_texts as texts, golden, max_abs_difference, read_npy, software_vulkan,
+    embed, family_cases as cases, family_pairs as pairs, family_texts as texts, max_abs_difference, read_npy,
+    software_vulkan,
 };
-
-/// The cases that have a file called `answers`.
-fn cases(answers: &str) -> Vec<PathBuf> {
-    let list = |folder: PathBuf| -> Vec<PathBuf> {
-        let entries = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-        let paths = entries.map(|entry| entry.expect("a readable folder").path());
-        paths.filter(|path| path.is_dir()).collect()
-    };
-    let mut cases: Vec<PathBuf> = list(golden().join("families")).into_iter().flat_map(list).collect();
-    cases.retain(|case| case.join(answers).is_file());
-    cases.sort();
-    assert!(!cases.is_empty(), "no cases with {answers}");
-    cases
-}
 
 fn embedder(case: &Path, device: &Device) -> EmbeddingEngine {
     EmbeddingEngine::load(case, device).unwrap_or_else(|e| panic!("{}: {e}", case.display()))

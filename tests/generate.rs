@@ -1,12 +1,12 @@
 //! Requests for text through the facade, on a tiny random decoder: what comes back, and what is refused.
 
-use gllm::{Client, ClientConfig, Device, Error, FinishReason, GenerationResponse, InferenceError, Message};
+use gllm::{Client, ClientConfig, Device, Error, FinishReason, GenerationResponse, InferenceError, Message, Precision};
 use gllm_tests::golden;
 
 /// A decoder with a tokenizer of lower-case letters, and without a chat template.
 fn client() -> Client {
     let path = golden().join("decoders/qwen2.gguf");
-    let config = ClientConfig { device: Device::Cpu, ..ClientConfig::default() };
+    let config = ClientConfig { device: Device::Cpu, precision: Precision::F32, ..ClientConfig::default() };
     Client::with_config(path.to_str().expect("a path in UTF-8"), config).unwrap_or_else(|e| panic!("{e}"))
 }
 
@@ -125,7 +125,7 @@ fn a_prompt_that_fills_the_context_says_how_long_it_is() {
 fn the_asynchronous_client_writes_the_same() {
     let path = golden().join("decoders/qwen2.gguf");
     let path = path.to_str().expect("a path in UTF-8");
-    let config = ClientConfig { device: Device::Cpu, ..ClientConfig::default() };
+    let config = ClientConfig { device: Device::Cpu, precision: Precision::F32, ..ClientConfig::default() };
     let expected = client().generate("the cat").max_new_tokens(30).temperature(0.0).generate().expect("a text");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(async {

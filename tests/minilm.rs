@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use burn::tensor::Device;
-use gllm::{Client, ClientConfig, FileType, Truncated, Truncation, export_gguf};
+use gllm::{Client, ClientConfig, FileType, Precision, Truncated, Truncation, export_gguf};
 use gllm_models::text::Tokenizer;
-use gllm_models::{EmbedOptions, EmbeddingEngine};
+use gllm_models::{EmbedOptions, EmbeddingEngine, Target};
 use gllm_tests::{embed, golden, max_abs_difference, min_cosine, read_npy, read_texts};
 use serde_json::Value;
 
@@ -42,6 +42,21 @@ fn vectors_match_on_flex() {
 #[test]
 fn vectors_match_on_ndarray() {
     matches_the_reference(&gllm_models::device::ndarray());
+}
+
+#[test]
+fn vectors_in_every_precision_match_as_far_as_it_goes() {
+    let Some(folder) = folder() else { return };
+    for (precision, on_average, at_least) in
+        [(Precision::Auto, 0.9999, 0.9999), (Precision::Bf16, 0.9999, 0.9999), (Precision::Int8, 0.999, 0.998)]
+    {
+        let engine = EmbeddingEngine::load(folder, Target::new(Device::flex(), precision)).expect("a valid model");
+        let (found, expected) = (embed(&engine, &texts(), &EmbedOptions::default()), expected());
+        let cosines = found.iter().zip(&expected).map(|pair| min_cosine(&[pair.0.clone()], &[pair.1.clone()]));
+        let (mean, worst) = (cosines.sum::<f64>() / found.len() as f64, min_cosine(&found, &expected));
+        println!("{precision}: cosine {mean:.7} on average, {worst:.7} at worst");
+        assert!(mean >= on_average && worst >= at_least, "{precision}: {mean}, {worst}");
+    }
 }
 
 #[test]
@@ -122,7 +137,8 @@ fn the_asynchronous_client_answers_the_same() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let texts: Vec<String> = texts().into_iter().take(8).collect();
     let found = runtime.block_on(async {
-        let config = ClientConfig { device: gllm::Device::Cpu, ..ClientConfig::from_env()? };
+        let precision = Precision::F32;
+        let config = ClientConfig { device: gllm::Device::Cpu, precision, ..ClientConfig::from_env()? };
         let client = AsyncClient::with_config("all-MiniLM-L6-v2", config).await?;
         client.embeddings(texts).generate().await
     });

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use burn::tensor::Device;
-use gllm::{Client, ClientConfig, Truncated, Truncation};
+use gllm::{Client, ClientConfig, Precision, Truncated, Truncation};
 use gllm_models::{RerankEngine, RerankOptions};
 use gllm_tests::golden;
 
@@ -12,7 +12,7 @@ fn folder(case: &str) -> PathBuf {
 }
 
 fn client(case: &str) -> Client {
-    let config = ClientConfig { device: gllm::Device::Cpu, ..Default::default() };
+    let config = ClientConfig { device: gllm::Device::Cpu, precision: Precision::F32, ..Default::default() };
     let path = folder(case);
     Client::with_config(path.to_str().expect("UTF-8"), config).unwrap_or_else(|e| panic!("{case}: {e}"))
 }
@@ -148,7 +148,7 @@ fn the_activation_is_the_one_that_the_model_names() {
 fn the_asynchronous_client_answers_the_same() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let found = runtime.block_on(async {
-        let config = ClientConfig { device: gllm::Device::Cpu, ..Default::default() };
+        let config = ClientConfig { device: gllm::Device::Cpu, precision: Precision::F32, ..Default::default() };
         let path = folder("bert/reranker");
         let client = gllm::AsyncClient::with_config(path.to_str().expect("UTF-8"), config).await?;
         let error = client.embeddings(["a"]).generate().await.expect_err("a reranker").to_string();

@@ -17,6 +17,24 @@ pub fn embed<T: AsRef<str> + Sync>(engine: &EmbeddingEngine, texts: &[T], option
     response.embeddings.into_iter().map(|e| e.embedding).collect()
 }
 
+/// The cases of families of encoders that have a file called `answers`, each a folder with a model.
+///
+/// # Panics
+/// If there are none.
+#[must_use]
+pub fn family_cases(answers: &str) -> Vec<PathBuf> {
+    let list = |folder: PathBuf| -> Vec<PathBuf> {
+        let entries = fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+        let paths = entries.map(|entry| entry.expect("a readable folder").path());
+        paths.filter(|path| path.is_dir()).collect()
+    };
+    let mut cases: Vec<PathBuf> = list(golden().join("families")).into_iter().flat_map(list).collect();
+    cases.retain(|case| case.join(answers).is_file());
+    cases.sort();
+    assert!(!cases.is_empty(), "no cases with {answers}");
+    cases
+}
+
 /// The texts that every family of models is asked about.
 ///
 /// # Panics

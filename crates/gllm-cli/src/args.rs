@@ -7,7 +7,7 @@ mod text;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use gllm::{Device, FileType, ModelType, Truncation};
+use gllm::{Device, FileType, ModelType, Precision, Truncation};
 
 pub(crate) use text::{ChatArgs, ChoiceArgs, GenerateArgs};
 
@@ -138,6 +138,10 @@ pub(crate) struct ModelArgs {
     /// auto, cpu, gpu or gpu:N [default: auto, or as config.toml says]
     #[arg(long)]
     pub(crate) device: Option<Device>,
+    /// The numbers that a model in floats computes with: auto, f32, bf16 or int8 [default: auto, or as GLLM_PRECISION or
+    /// config.toml says]
+    #[arg(long)]
+    pub(crate) precision: Option<Precision>,
 }
 
 /// Which vectors a text has beside its embedding.

@@ -14,6 +14,9 @@ pub(crate) fn load(args: &ModelArgs, console: Console) -> Result<Client, Failure
     if let Some(device) = args.device {
         config.device = device;
     }
+    if let Some(precision) = args.precision {
+        config.precision = precision;
+    }
     let client = Client::with_progress(&args.model, config, &mut DownloadBar::new(&args.model, console))?;
     tracing::info!("`{}` on {}", client.info().alias, client.device());
     interrupt::check()?;

@@ -6,10 +6,11 @@ use serde_json::Value;
 
 const README: &str = include_str!("../../../README.md");
 
-/// Runs the binary on a command line as the README has it, on the user's own store; `None`, said on stderr, where the
+/// Runs the binary in f32 on a command line as the README has it, on the user's own store; `None`, said on stderr, where the
 /// model can't be had.
 fn run(line: &str) -> Option<Output> {
-    let output = Command::new(env!("CARGO_BIN_EXE_gllm")).args(words(line)).output().expect("gllm runs");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gllm"));
+    let output = command.args(words(line)).env("GLLM_PRECISION", "f32").output().expect("gllm runs");
     if output.status.code() == Some(4) {
         let reason = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(std::env::var_os("CI").is_none_or(|ci| ci.is_empty()), "no model, and this is CI: {reason}");

@@ -7,6 +7,7 @@ mod device;
 mod error;
 mod generation;
 mod model;
+mod precision;
 mod response;
 mod vectors;
 
@@ -19,5 +20,6 @@ pub use generation::{
     FinishReason, GenerationResponse, GenerationTimings, Message, Role, TokenCandidate, TokenLogprob,
 };
 pub use model::{Architecture, ModelInfo, ModelType};
+pub use precision::Precision;
 pub use response::{Embedding, EmbeddingResponse, RerankResponse, RerankResult, Truncated, Truncation, Usage};
 pub use vectors::{HybridWeights, MultiVector, SparseVector};

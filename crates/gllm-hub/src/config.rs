@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use gllm_core::{Device, Error, InvalidConfig};
+use gllm_core::{Device, Error, InvalidConfig, Precision};
 use serde::Deserialize;
 
 /// How the store finds and downloads models.
@@ -62,13 +62,15 @@ pub struct Settings {
     pub hub: HubConfig,
     /// The device to run on.
     pub device: Device,
+    /// The numbers to compute with.
+    pub precision: Precision,
 }
 
 impl Settings {
     /// Reads the environment, then `config.toml` in `GLLM_HOME` (or `~/.gllm`), then takes defaults.
     ///
-    /// Variables: `GLLM_HOME`, `GLLM_NO_PACKAGES`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HOME`,
-    /// `HF_HUB_OFFLINE`. Keys of the file: `models_dir`, `device`, `endpoint`, `token_file`, `offline`, `packages`.
+    /// Variables: `GLLM_HOME`, `GLLM_NO_PACKAGES`, `GLLM_PRECISION`, `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HOME`,
+    /// `HF_HUB_OFFLINE`. Keys of the file: `models_dir`, `device`, `precision`, `endpoint`, `token_file`, `offline`, `packages`.
     /// Unknown keys and values out of range are `Error::InvalidConfig`, an unreadable file is `Error::Io`.
     pub fn from_env() -> Result<Self, Error> {
         Environment { var: &|name| std::env::var_os(name), user_home: std::env::home_dir() }.settings()
@@ -108,6 +110,7 @@ impl fmt::Debug for Token {
 struct ConfigFile {
     models_dir: Option<PathBuf>,
     device: Option<Device>,
+    precision: Option<Precision>,
     endpoint: Option<String>,
     token_file: Option<PathBuf>,
     offline: Option<bool>,
@@ -141,7 +144,9 @@ impl Environment<'_> {
             packages: self.switch("GLLM_NO_PACKAGES")?.map(|no| !no).or(file.packages).unwrap_or(true),
             ..HubConfig::new(file.models_dir.as_deref().map_or_else(|| home.join("models"), from_file))
         };
-        Ok(Settings { hub, device: file.device.unwrap_or_default() })
+        let precision = self.text("GLLM_PRECISION")?.map(|text| precision(&text)).transpose()?;
+        let precision = precision.or(file.precision).unwrap_or_default();
+        Ok(Settings { hub, device: file.device.unwrap_or_default(), precision })
     }
 
     fn text(&self, name: &str) -> Result<Option<String>, Error> {
@@ -197,6 +202,11 @@ impl Environment<'_> {
     }
 }
 
+/// An error names the variable, not the type.
+fn precision(text: &str) -> Result<Precision, InvalidConfig> {
+    text.parse().map_err(|error| InvalidConfig { field: "GLLM_PRECISION".into(), ..error })
+}
+
 /// An endpoint must be an address that paths can be appended to.
 pub(crate) fn check_endpoint(text: &str) -> Result<(), InvalidConfig> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
@@ -217,7 +227,7 @@ fn read_config(path: &Path) -> Result<ConfigFile, Error> {
         Err(error) => return Err(Error::io("cannot read", path, &error)),
     };
     toml::from_str(&text).map_err(|error| {
-        let expected = "the keys models_dir, device, endpoint, token_file, offline and packages";
+        let expected = "the keys models_dir, device, precision, endpoint, token_file, offline and packages";
         InvalidConfig::new(path.display().to_string(), expected, error.message()).into()
     })
 }
@@ -239,26 +249,32 @@ mod tests {
     #[test]
     fn defaults_without_environment_and_file() {
         let home = tempfile::tempdir().expect("a folder");
-        let Settings { hub, device } = settings(home.path(), &[]).expect("defaults");
+        let Settings { hub, device, precision } = settings(home.path(), &[]).expect("defaults");
         assert_eq!(hub.models_dir, home.path().join(".gllm/models"));
         assert_eq!((hub.endpoint, hub.token, hub.offline, hub.packages), (None, None, false, true));
-        assert_eq!(device, Device::Auto);
+        assert_eq!((device, precision), (Device::Auto, Precision::Auto));
     }
 
     #[test]
     fn environment_wins_over_file_and_file_over_default() {
         let home = tempfile::tempdir().expect("a folder");
-        let file =
-            "models_dir = \"m\"\ndevice = \"gpu:1\"\nendpoint = \"https://mirror\"\noffline = true\npackages = true";
+        let file = "models_dir = \"m\"\ndevice = \"gpu:1\"\nprecision = \"int8\"\nendpoint = \"https://mirror\"\noffline = true\npackages = true";
         write(&home.path().join(".gllm/config.toml"), file);
         let read = settings(home.path(), &[]).expect("the file");
         assert_eq!(read.hub.models_dir, home.path().join(".gllm/m"));
         assert_eq!(read.hub.endpoint.as_deref(), Some("https://mirror"));
         assert!(read.hub.offline && read.hub.packages);
-        assert_eq!(read.device, Device::Gpu(1));
+        assert_eq!((read.device, read.precision), (Device::Gpu(1), Precision::Int8));
 
-        let vars = [("HF_ENDPOINT", "http://other:8080/"), ("HF_HUB_OFFLINE", "off"), ("GLLM_NO_PACKAGES", "1")];
-        let read = settings(home.path(), &vars).expect("the environment").hub;
+        let vars = [
+            ("HF_ENDPOINT", "http://other:8080/"),
+            ("HF_HUB_OFFLINE", "off"),
+            ("GLLM_NO_PACKAGES", "1"),
+            ("GLLM_PRECISION", "f32"),
+        ];
+        let read = settings(home.path(), &vars).expect("the environment");
+        assert_eq!(read.precision, Precision::F32);
+        let read = read.hub;
         assert_eq!(read.endpoint.as_deref(), Some("http://other:8080/"));
         assert!(!read.offline && !read.packages);
     }
@@ -274,9 +290,12 @@ mod tests {
 
     #[test]
     fn unknown_keys_and_bad_values_name_the_file_and_the_key() {
-        for (text, named) in
-            [("model_dir = \"x\"", "model_dir"), ("device = \"tpu\"", "device"), ("offline = 3", "boolean")]
-        {
+        for (text, named) in [
+            ("model_dir = \"x\"", "model_dir"),
+            ("device = \"tpu\"", "device"),
+            ("precision = \"f64\"", "f32, bf16"),
+            ("offline = 3", "boolean"),
+        ] {
             let home = tempfile::tempdir().expect("a folder");
             write(&home.path().join(".gllm/config.toml"), text);
             let error = settings(home.path(), &[]).expect_err(text).to_string();
@@ -285,6 +304,7 @@ mod tests {
         let home = tempfile::tempdir().expect("a folder");
         for (name, value) in [
             ("HF_HUB_OFFLINE", "perhaps"),
+            ("GLLM_PRECISION", "fp16"),
             ("HF_ENDPOINT", "ftp://x"),
             ("HF_ENDPOINT", "https://"),
             ("HF_TOKEN", "two words"),

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use gllm_core::{LoadError, Result};
 use gllm_quant::WeightFiles;
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use crate::config::{ClassifierConfig, require_config, unsupported};
 use crate::layers::{LayerNorm, Linear};
 use crate::load::{self, Family};
 use crate::text::Tokens;
-use crate::{Encoder, Weights, ops};
+use crate::{Encoder, Target, Weights, ops};
 
 /// Token ids to logits.
 #[derive(Debug)]
@@ -60,18 +60,18 @@ impl CrossEncoder {
     /// # Errors
     /// [`LoadError`] for a classifier of several labels, or a tensor that is missing or has another shape than the
     /// configuration says.
-    pub(crate) fn load(family: Family, files: &WeightFiles, device: &Device) -> Result<Self> {
+    pub(crate) fn load(family: Family, files: &WeightFiles, target: &Target) -> Result<Self> {
         require_one_label(files)?;
-        Weights::read(files, device, |weights| {
+        Weights::read(files, target, |weights| {
             let (names, config) = (&family.names.classifier, family.config.classifier);
             let norm = names.norm.map(|name| LayerNorm::load_for(&family.config, &weights.enter(name)));
-            let hidden = family.config.hidden_size;
+            let (hidden, exact) = (family.config.hidden_size, weights.exact());
             Ok(Self {
                 config,
-                dense: Linear::load(&weights.enter(names.dense), hidden, hidden, config.bias)?,
+                dense: Linear::load(&exact.enter(names.dense), hidden, hidden, config.bias)?,
                 norm: norm.transpose()?,
-                output: Linear::load(&weights.enter(names.output), hidden, 1, true)?,
-                encoder: Encoder::load(family.config, family.names, weights, device)?,
+                output: Linear::load(&exact.enter(names.output), hidden, 1, true)?,
+                encoder: Encoder::load(family.config, family.names, weights)?,
             })
         })
     }

@@ -270,7 +270,8 @@ impl Mixer {
             return Ok(Self::One(FeedForward::load(sizes, &names.up, names.down, weights)?));
         };
         let sizes = FeedForwardConfig { width: mixture.intermediate_size, ..sizes };
-        let router = Linear::load(&weights.enter(names.experts.router), config.hidden_size, mixture.count, false)?;
+        let router =
+            Linear::load(&weights.exact().enter(names.experts.router), config.hidden_size, mixture.count, false)?;
         let mut experts = Vec::new();
         for index in 0..mixture.count {
             let weights = match names.experts.each {

@@ -9,7 +9,7 @@
 
 use std::path::Path;
 
-use burn::tensor::{Bytes, Device, Tensor};
+use burn::tensor::{Bytes, Tensor};
 use gllm_core::{LoadError, LoadProblem, Result};
 use gllm_quant::WeightFiles;
 use gllm_quant::gguf::Metadata;
@@ -30,7 +30,7 @@ use crate::load::decoder::DecoderFamily;
 use crate::modules::Modules;
 use crate::sentence_config::SentenceConfig;
 use crate::text::{Pairs, Tokens};
-use crate::{DecoderConfig, KvCache, PoolingMode, RerankOptions, RotaryScaling, Sequences, Weights, ops};
+use crate::{DecoderConfig, KvCache, PoolingMode, RerankOptions, RotaryScaling, Sequences, Target, Weights, ops};
 
 const START: &str = "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the \
     Instruct provided. Note that the answer can only be \"yes\" or \"no\".<|im_end|>\n<|im_start|>user\n";
@@ -88,7 +88,7 @@ impl DecoderReranker {
     /// # Errors
     /// [`LoadError`] for a model of another family, one that scores in another way, or a tensor that is missing or has
     /// another shape than the configuration says.
-    pub(crate) fn load(files: &WeightFiles, family: DecoderFamily, inputs: &Inputs, device: &Device) -> Result<Self> {
+    pub(crate) fn load(files: &WeightFiles, family: DecoderFamily, inputs: &Inputs, target: &Target) -> Result<Self> {
         let DecoderFamily { architecture, names, config, task } = family;
         let (path, head) = match files.metadata() {
             Some(metadata) => (metadata.path().into(), Head::in_gguf(metadata, task, inputs)?),
@@ -109,8 +109,8 @@ impl DecoderReranker {
             None => SentenceConfig::read(files.folder())?.default_prompt().map(str::to_owned),
         };
         let frame = [inputs.tokenizer.ids(START, false)?, inputs.tokenizer.ids(END, false)?];
-        let (head, decoder) = Weights::read(files, device, |weights| {
-            Ok((head.load(&config, names, weights)?, Decoder::load(config, names, weights)?))
+        let (head, decoder) = Weights::read(files, target, |weights| {
+            Ok((head.load(&config, names, &weights.exact())?, Decoder::load(config, names, weights)?))
         })?;
         Ok(Self { decoder, head, frame, instruction: instruction.unwrap_or_else(|| INSTRUCTION.into()) })
     }

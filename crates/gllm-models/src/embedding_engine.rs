@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn::tensor::Device;
 use gllm_core::{Architecture, EmbeddingResponse, InvalidConfig, Result, Truncation};
 use gllm_quant::WeightFiles;
 
@@ -15,7 +14,7 @@ use crate::load::{self, Family, Task};
 use crate::modules::Modules;
 use crate::sentence_config::SentenceConfig;
 use crate::text::{Tokenizer, Tokens, in_batches};
-use crate::{Encoder, LexicalHead, MultiVectorHead, SentencePipeline, SparseHead, SpladeHead, Weights};
+use crate::{Encoder, LexicalHead, MultiVectorHead, SentencePipeline, SparseHead, SpladeHead, Target, Weights};
 
 mod job;
 
@@ -75,24 +74,25 @@ impl Default for EmbedOptions {
 }
 
 impl EmbeddingEngine {
-    /// Loads the model at `path`, a folder or a GGUF file, onto `device`.
+    /// Loads the model at `path`, a folder or a GGUF file, onto a device, which alone means in `f32`.
     ///
     /// # Errors
     /// [`gllm_core::LoadError`] that names the file and what is wrong with it.
-    pub fn load(path: &Path, device: &Device) -> Result<Self> {
+    pub fn load(path: &Path, target: impl Into<Target>) -> Result<Self> {
+        let target = &target.into();
         let files = WeightFiles::open(path)?;
         if decoder::has(&files)? {
-            return Self::load_decoder(&files, decoder::read(&files)?, device);
+            return Self::load_decoder(&files, decoder::read(&files)?, target);
         }
         let family = load::read(&files)?;
         let inputs = Inputs::load(&files, &family.config)?;
         if let Some(metadata) = files.metadata() {
             let dense = SentencePipeline::from_gguf(metadata, family.config.hidden_size)?;
-            let read = |weights: &Weights<'_>| Encoder::load(family.config, family.names, weights, device);
+            let read = |weights: &Weights<'_>| Encoder::load(family.config, family.names, weights);
             return Ok(Self {
                 architecture: family.architecture,
                 inputs,
-                backbone: Backbone::Encoder(Weights::read(&files, device, read)?.into()),
+                backbone: Backbone::Encoder(Weights::read(&files, target, read)?.into()),
                 dense: Some(dense),
                 sparse: None,
                 multi_vector: None,
@@ -100,12 +100,12 @@ impl EmbeddingEngine {
                 default_prompt: None,
             });
         }
-        Self::load_folder(&files, family, inputs, device)
+        Self::load_folder(&files, family, inputs, target)
     }
 
     /// Loads what the files beside `files` describe: the modules, heads and prompts of a model.
-    fn load_folder(files: &WeightFiles, family: Family, inputs: Inputs, device: &Device) -> Result<Self> {
-        let folder = files.folder();
+    fn load_folder(files: &WeightFiles, family: Family, inputs: Inputs, target: &Target) -> Result<Self> {
+        let (folder, device) = (files.folder(), target.device());
         let modules = Modules::read(folder)?;
         let hidden = family.config.hidden_size;
 
@@ -117,10 +117,11 @@ impl EmbeddingEngine {
         let dense = (!is_splade_only).then(|| SentencePipeline::load(modules.as_ref(), family.task, hidden, device));
         let dense = dense.transpose()?;
 
-        let (encoder, splade) = Weights::read(files, device, |weights| {
-            let splade = splade.map(|pooling| SpladeHead::load(&family.config, family.names, weights, pooling));
+        let (encoder, splade) = Weights::read(files, target, |weights| {
+            let exact = &weights.exact();
+            let splade = splade.map(|pooling| SpladeHead::load(&family.config, family.names, exact, pooling));
             let splade = splade.transpose()?.map(|head| SparseHead::Splade(Box::new(head)));
-            Ok((Encoder::load(family.config, family.names, weights, device)?, splade))
+            Ok((Encoder::load(family.config, family.names, weights)?, splade))
         })?;
         let file = |name| Some(folder.join(name)).filter(|path| path.is_file());
         let lexical = file("sparse_linear.pt")
@@ -142,18 +143,18 @@ impl EmbeddingEngine {
     }
 
     /// Loads a decoder, with what follows it.
-    fn load_decoder(files: &WeightFiles, family: DecoderFamily, device: &Device) -> Result<Self> {
+    fn load_decoder(files: &WeightFiles, family: DecoderFamily, target: &Target) -> Result<Self> {
         let DecoderFamily { architecture, names, config, task } = family;
         let (folder, hidden) = (files.folder(), config.hidden_size);
         let (dense, sentence) = if let Some(metadata) = files.metadata() {
             (SentencePipeline::from_gguf(metadata, hidden)?, SentenceConfig::default())
         } else {
             let modules = Modules::read(folder)?;
-            let dense = SentencePipeline::load(modules.as_ref(), task, hidden, device)?;
+            let dense = SentencePipeline::load(modules.as_ref(), task, hidden, target.device())?;
             (dense, SentenceConfig::read(folder)?)
         };
         let inputs = Inputs::of_decoder(files, &config)?;
-        let decoder = Weights::read(files, device, |weights| Decoder::load(config, names, weights))?;
+        let decoder = Weights::read(files, target, |weights| Decoder::load(config, names, weights))?;
         Ok(Self {
             architecture,
             inputs,

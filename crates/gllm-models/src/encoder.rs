@@ -47,7 +47,7 @@ impl Encoder {
     ///
     /// # Errors
     /// [`gllm_core::LoadError`] for a tensor that is missing or has another shape than `config` says.
-    pub(crate) fn load(config: EncoderConfig, names: &Names, weights: &Weights<'_>, device: &Device) -> Result<Self> {
+    pub(crate) fn load(config: EncoderConfig, names: &Names, weights: &Weights<'_>) -> Result<Self> {
         let weights = &Self::root(names, weights);
         let relative_bias = match config.attention_positions {
             AttentionPositions::Relative => {
@@ -65,7 +65,7 @@ impl Encoder {
             relative_bias,
             blocks: blocks.collect::<Result<_>>()?,
             final_norm,
-            device: device.clone(),
+            device: weights.device().clone(),
             config,
         })
     }

@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
-use burn::tensor::Device;
 use gllm_core::{Architecture, GenerationResponse, InferenceError, InvalidConfig, Result};
 use gllm_quant::WeightFiles;
 
@@ -19,7 +18,7 @@ use crate::text::{StopStrings, TextStream, TokenBytes, Tokenizer};
 use crate::text_sequence::{Chooser, Ends, TextSequence};
 use crate::{
     CacheType, Constraint, GenerateOptions, GenerationDefaults, GeneratorModel, KvCache, Prompt, Sampler,
-    SamplingOptions, TextFormat, TokenVocabulary,
+    SamplingOptions, Target, TextFormat, TokenVocabulary,
 };
 
 pub use generation::Generation;
@@ -40,11 +39,11 @@ pub struct GenerationEngine {
 }
 
 impl GenerationEngine {
-    /// Loads the model at `path`, a folder or a GGUF file, onto `device`.
+    /// Loads the model at `path`, a folder or a GGUF file, onto a device, which alone means in `f32`.
     ///
     /// # Errors
     /// [`gllm_core::LoadError`] that names the file and what is wrong with it.
-    pub fn load(path: &Path, device: &Device) -> Result<Self> {
+    pub fn load(path: &Path, target: impl Into<Target>) -> Result<Self> {
         let files = WeightFiles::open(path)?;
         let family = decoder::read(&files)?;
         let tokenizer = Tokenizer::of(&files)?;
@@ -52,7 +51,7 @@ impl GenerationEngine {
         let template = ChatTemplate::of(&files)?;
         let GenerationDefaults { sampling, eos } = GenerationDefaults::of(&files, &tokenizer)?;
         Ok(Self {
-            model: GeneratorModel::read(&files, family, device)?,
+            model: GeneratorModel::read(&files, family, &target.into())?,
             tokenizer,
             bytes,
             template,

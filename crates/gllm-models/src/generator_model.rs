@@ -9,7 +9,7 @@ use gllm_quant::WeightFiles;
 use crate::decoder::{Decoder, Step};
 use crate::layers::Linear;
 use crate::load::decoder::{self, DecoderFamily};
-use crate::{CacheType, DecoderConfig, KvCache, Weights, threads};
+use crate::{CacheType, DecoderConfig, KvCache, Target, Weights, threads};
 
 /// A loaded language model: tokens to logits of the next one.
 #[derive(Debug)]
@@ -20,19 +20,19 @@ pub struct GeneratorModel {
 }
 
 impl GeneratorModel {
-    /// Loads the model at `path`, a folder or a GGUF file, onto `device`.
+    /// Loads the model at `path`, a folder or a GGUF file, onto a device, which alone means in `f32`.
     ///
     /// # Errors
     /// [`gllm_core::LoadError`] that names the file and what is wrong with it.
-    pub fn load(path: &Path, device: &Device) -> Result<Self> {
+    pub fn load(path: &Path, target: impl Into<Target>) -> Result<Self> {
         let files = WeightFiles::open(path)?;
-        Self::read(&files, decoder::read(&files)?, device)
+        Self::read(&files, decoder::read(&files)?, &target.into())
     }
 
     /// Reads the model of this family from its files.
-    pub(crate) fn read(files: &WeightFiles, family: DecoderFamily, device: &Device) -> Result<Self> {
+    pub(crate) fn read(files: &WeightFiles, family: DecoderFamily, target: &Target) -> Result<Self> {
         let DecoderFamily { architecture, names, config, .. } = family;
-        let (decoder, head) = Weights::read(files, device, |weights| {
+        let (decoder, head) = Weights::read(files, target, |weights| {
             let words = if config.tied_embeddings {
                 Decoder::root(names, weights).enter(names.words)
             } else {

@@ -23,14 +23,14 @@ pub(crate) use attention::{AttentionPattern, ScoreBias, attention};
 #[cfg(feature = "cpu")]
 pub(crate) use cpu::buffers::reused;
 #[cfg(feature = "cpu")]
-pub(crate) use cpu::dense::DenseLinear;
-#[cfg(feature = "cpu")]
 pub(crate) use cpu::layer_norm::Norm;
 #[cfg(feature = "cpu")]
-pub(crate) use cpu::{dense_linear, packed_linears, runs_here as has_kernels};
+pub(crate) use cpu::{
+    FloatLinear, feed_forward, float_linear, has_bf16, has_int8, packed_linears, runs_here as has_kernels,
+};
 pub(crate) use gate::gate;
 #[cfg(feature = "cpu")]
-pub(crate) use gate::gate_packed;
+pub(crate) use gate::gated_feed_forward;
 pub(crate) use linear::linear;
 pub(crate) use pooling::{l2_normalize, pool};
 pub(crate) use rms_norm::rms_norm;

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
 use gllm_core::{Architecture, LoadError, RerankResponse, Result, Truncation};
 use gllm_quant::WeightFiles;
 use serde::Deserialize;
@@ -14,7 +13,7 @@ use crate::inputs::Inputs;
 use crate::load::{self, Task, decoder};
 use crate::sentence_config::{self, SentenceConfig};
 use crate::text::{Tokenizer, in_batches};
-use crate::{CrossEncoder, EmbedOptions};
+use crate::{CrossEncoder, EmbedOptions, Target};
 
 mod job;
 
@@ -95,14 +94,15 @@ struct ModelFile {
 }
 
 impl RerankEngine {
-    /// Loads the model at `path`, a folder or a GGUF file, onto `device`.
+    /// Loads the model at `path`, a folder or a GGUF file, onto a device, which alone means in `f32`.
     ///
     /// # Errors
     /// [`LoadError`] that names the file and what is wrong with it.
-    pub fn load(path: &Path, device: &Device) -> Result<Self> {
+    pub fn load(path: &Path, target: impl Into<Target>) -> Result<Self> {
+        let target = &target.into();
         let files = WeightFiles::open(path)?;
         if decoder::has(&files)? {
-            return Self::load_decoder(&files, device);
+            return Self::load_decoder(&files, target);
         }
         let family = load::read(&files)?;
         if family.task != Task::Classification {
@@ -115,11 +115,11 @@ impl RerankEngine {
             score: if files.metadata().is_some() { Score::Sigmoid } else { Score::load(files.folder())? },
             inputs: Inputs::load(&files, &family.config)?,
             architecture: family.architecture.clone(),
-            model: Model::Encoder(CrossEncoder::load(family, &files, device)?.into()),
+            model: Model::Encoder(CrossEncoder::load(family, &files, target)?.into()),
         })
     }
 
-    fn load_decoder(files: &WeightFiles, device: &Device) -> Result<Self> {
+    fn load_decoder(files: &WeightFiles, target: &Target) -> Result<Self> {
         let family = decoder::read(files)?;
         let inputs = Inputs::of_decoder(files, &family.config)?;
         let is_classifier = files.metadata().is_none() && family.task == Task::Classification;
@@ -127,7 +127,7 @@ impl RerankEngine {
             // Of two words, the probability of one is meant, whatever sentence-transformers returns.
             score: if is_classifier { Score::load(files.folder())? } else { Score::Sigmoid },
             architecture: family.architecture.clone(),
-            model: Model::Decoder(DecoderReranker::load(files, family, &inputs, device)?.into()),
+            model: Model::Decoder(DecoderReranker::load(files, family, &inputs, target)?.into()),
             inputs,
         })
     }

@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{AllocationProperty, Bytes, DType as BurnDType, Device, Shape, Tensor, TensorData};
-use gllm_core::{LoadError, LoadProblem, Result};
+use gllm_core::{LoadError, LoadProblem, Precision, Result};
 use gllm_quant::{DType, GroupQuantized, QTensor, QuantizationConfig, RawTensor, WeightFiles};
 
+use crate::Target;
 use crate::config::read_json;
 use crate::layers::EmbeddingTable;
 
@@ -22,6 +23,8 @@ pub struct Weights<'a> {
     /// Which linear layers are quantised by groups, and how.
     quantization: Option<&'a QuantizationConfig>,
     device: &'a Device,
+    /// What linear layers are multiplied in.
+    precision: Precision,
     prefix: String,
     /// Which part of tensors that hold several, and of how many.
     part: Option<(usize, usize)>,
@@ -39,11 +42,24 @@ struct Report {
 impl<'a> Weights<'a> {
     /// Reads all of a model through `read`, which gets the root of the names, then logs the tensors that
     /// were not asked for.
-    pub fn read<T>(files: &WeightFiles, device: &Device, read: impl FnOnce(&Weights<'_>) -> Result<T>) -> Result<T> {
+    pub fn read<T>(
+        files: &WeightFiles,
+        target: impl Into<Target>,
+        read: impl FnOnce(&Weights<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let target = target.into();
         let report = RefCell::default();
         let quantization = quantization(files)?;
         let quantization = quantization.as_ref();
-        let model = read(&Weights { files, quantization, device, prefix: String::new(), part: None, report: &report })?;
+        let model = read(&Weights {
+            files,
+            quantization,
+            device: target.device(),
+            precision: target.precision(),
+            prefix: String::new(),
+            part: None,
+            report: &report,
+        })?;
         let Report { used, converted } = report.into_inner();
         let unused: Vec<&str> = files.names().filter(|name| !used.contains(*name)).collect();
         tracing::debug!(folder = %files.folder().display(), used = used.len(), unused = ?unused, "weights loaded");
@@ -56,6 +72,17 @@ impl<'a> Weights<'a> {
     /// Where the tensors go.
     pub(crate) fn device(&self) -> &Device {
         self.device
+    }
+
+    /// What linear layers are multiplied in.
+    pub(crate) fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// This place, for layers that are multiplied in `f32` whatever was asked for: a head is small, and what it loses is in
+    /// the answer.
+    pub(crate) fn exact(&self) -> Weights<'a> {
+        Weights { precision: Precision::F32, ..self.clone() }
     }
 
     /// The folder of the files.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use gllm_core::{Device, Result};
+use gllm_core::{Device, Precision, Result};
 use gllm_hub::Settings;
 use gllm_models::CacheType;
 
@@ -20,6 +20,8 @@ pub struct ClientConfig {
     pub models_dir: PathBuf,
     /// The device to run on.
     pub device: Device,
+    /// The numbers that the linear layers of a model in floats are multiplied in.
+    pub precision: Precision,
     /// How a model that writes text keeps what it has read: in half precision it takes half of the memory.
     pub cache_type: CacheType,
 }
@@ -30,17 +32,17 @@ impl ClientConfig {
     /// # Errors
     /// [`gllm_core::InvalidConfig`] that names the variable or key which is out of range.
     pub fn from_env() -> Result<Self> {
-        let settings = Settings::from_env()?;
-        Ok(Self { models_dir: settings.hub.models_dir, device: settings.device, cache_type: CacheType::default() })
+        let Settings { hub, device, precision, .. } = Settings::from_env()?;
+        Ok(Self { models_dir: hub.models_dir, device, precision, cache_type: CacheType::default() })
     }
 }
 
 impl Default for ClientConfig {
-    /// `models` in `GLLM_HOME`, else in `~/.gllm`; [`Device::Auto`].
+    /// `models` in `GLLM_HOME`, else in `~/.gllm`; [`Device::Auto`], [`Precision::Auto`].
     fn default() -> Self {
         let home = std::env::var_os("GLLM_HOME").map(PathBuf::from);
         let home = home.or_else(|| std::env::home_dir().map(|user| user.join(".gllm")));
         let models_dir = home.unwrap_or_else(|| ".gllm".into()).join("models");
-        Self { models_dir, device: Device::Auto, cache_type: CacheType::default() }
+        Self { models_dir, device: Device::Auto, precision: Precision::Auto, cache_type: CacheType::default() }
     }
 }

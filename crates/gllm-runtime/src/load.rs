@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use gllm_core::{Architecture, Device, Error, InvalidConfig, LoadError, LoadProblem, ModelInfo, ModelType, Result};
+use gllm_core::{
+    Architecture, Device, Error, InvalidConfig, LoadError, LoadProblem, ModelInfo, ModelType, Precision, Result,
+};
 use gllm_hub::{ModelId, ModelRegistry, Progress, Settings, Store};
 use gllm_models::device::{self, OpenDevice};
-use gllm_models::{CacheType, EmbeddingEngine, GenerationEngine, RerankEngine};
+use gllm_models::{CacheType, EmbeddingEngine, GenerationEngine, RerankEngine, Target};
 
 use crate::ClientConfig;
 
@@ -20,6 +22,7 @@ pub struct Found {
     /// The device as it was asked for, and what it became.
     asked: Device,
     device: OpenDevice,
+    precision: Precision,
     cache_type: CacheType,
 }
 
@@ -42,7 +45,7 @@ pub struct About {
 /// [`InvalidConfig`] for a device that isn't there.
 pub fn find(model: &str, config: ClientConfig, progress: &mut dyn Progress) -> Result<Found> {
     let mut hub = Settings::from_env()?.hub;
-    hub.models_dir = config.models_dir;
+    hub.models_dir.clone_from(&config.models_dir);
     let id = ModelId::parse(model)?;
     // Before a download: a device that isn't there is an error at once.
     let (asked, device) = (config.device, device::open(config.device)?);
@@ -52,7 +55,8 @@ pub fn find(model: &str, config: ClientConfig, progress: &mut dyn Progress) -> R
         Some(info) => info.model_type,
         None => gllm_models::model_type(&path)?,
     };
-    Ok(Found { model_type, name: model.to_owned(), id, path, asked, device, cache_type: config.cache_type })
+    let (name, ClientConfig { precision, cache_type, .. }) = (model.to_owned(), config);
+    Ok(Found { model_type, name, id, path, asked, device, precision, cache_type })
 }
 
 /// As [`find`], on a thread of its own.
@@ -105,7 +109,7 @@ impl Found {
     /// else.
     pub fn load_embedder(&self) -> Result<(EmbeddingEngine, About)> {
         self.require(ModelType::Embedding)?;
-        let engine = EmbeddingEngine::load(&self.path, &self.device.device)?;
+        let engine = EmbeddingEngine::load(&self.path, self.target())?;
         let info = self.info(engine.architecture().clone(), engine.dimensions(), engine.max_length());
         Ok((engine, About { info, device: self.device.description.clone(), has_chat_template: false }))
     }
@@ -116,7 +120,7 @@ impl Found {
     /// As [`Found::load_embedder`].
     pub fn load_reranker(&self) -> Result<(RerankEngine, About)> {
         self.require(ModelType::Rerank)?;
-        let engine = RerankEngine::load(&self.path, &self.device.device)?;
+        let engine = RerankEngine::load(&self.path, self.target())?;
         let info = self.info(engine.architecture().clone(), None, engine.max_length());
         Ok((engine, About { info, device: self.device.description.clone(), has_chat_template: false }))
     }
@@ -127,10 +131,14 @@ impl Found {
     /// As [`Found::load_embedder`].
     pub fn load_generator(&self) -> Result<(GenerationEngine, About)> {
         self.require(ModelType::Generator)?;
-        let engine = GenerationEngine::load(&self.path, &self.device.device)?.with_cache_type(self.cache_type);
+        let engine = GenerationEngine::load(&self.path, self.target())?.with_cache_type(self.cache_type);
         let info = self.info(engine.architecture().clone(), None, engine.max_length());
         let has_chat_template = engine.has_chat_template();
         Ok((engine, About { info, device: self.device.description.clone(), has_chat_template }))
+    }
+
+    fn target(&self) -> Target {
+        Target::new(self.device.device.clone(), self.precision)
     }
 
     fn require(&self, expected: ModelType) -> Result<()> {

@@ -86,6 +86,23 @@ fn many_texts_come_in_the_order_of_the_lines() {
 }
 
 #[test]
+fn precision_is_that_of_the_option_then_of_the_environment() {
+    let home = Home::new();
+    let embed = |args: &[&str], of_environment: &str| {
+        let run = home.command(&embed_args(args)).env("GLLM_PRECISION", of_environment).output().expect("a run");
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        let document: Value = serde_json::from_slice(&run.stdout).expect("JSON");
+        vector(&document["data"][0])
+    };
+    let exact = embed(&["a text"], "f32");
+    let narrow = embed(&["a text"], "int8");
+    assert!(narrow != exact && narrow.iter().zip(&exact).all(|(a, b)| (a - b).abs() < 0.05));
+    assert_eq!(embed(&["--precision", "int8", "a text"], "f32"), narrow);
+    assert_eq!(embed(&["--precision", "f32", "a text"], "int8"), exact);
+    assert!(home.embed(&["--precision", "fp4", "a text"]).error(2).contains("f32, bf16 or int8"));
+}
+
+#[test]
 fn lines_may_end_as_on_windows_and_empty_ones_are_texts() {
     let home = Home::new();
     let plain = home.embed_piped(&["--format", "text"], b"a\n\nthe man".to_vec());

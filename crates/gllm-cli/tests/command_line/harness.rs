@@ -64,14 +64,14 @@ impl Home {
         path
     }
 
-    /// The binary, out of reach of the environment's settings and of the network.
+    /// The binary in f32, as golden answers are, out of reach of the environment's other settings and of the network.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gllm"));
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         for name in ["HF_ENDPOINT", "HF_HOME", "HF_TOKEN", "HF_TOKEN_PATH", "GLLM_LOG", "RUST_LOG"] {
             command.env_remove(name);
         }
-        command.env("GLLM_HOME", self.0.path()).env("HF_HUB_OFFLINE", "1");
+        command.env("GLLM_HOME", self.0.path()).env("HF_HUB_OFFLINE", "1").env("GLLM_PRECISION", "f32");
         // Some GPU drivers complain on standard error without it.
         command.env("XDG_RUNTIME_DIR", self.0.path());
         command

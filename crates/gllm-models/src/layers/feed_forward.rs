@@ -60,16 +60,16 @@ impl FeedForward {
     /// # Shapes
     /// - `x`: `[tokens, hidden]`, returns the same
     pub(crate) fn forward(&self, x: &Tensor<2>) -> Tensor<2> {
-        let inner = match &self.up {
-            UpLayer::Plain(layer) => layer.forward_activated(x.clone(), self.activation),
-            UpLayer::Gated { layers, gate_first: true } => layers.forward_gated(x.clone(), self.activation),
+        match &self.up {
+            UpLayer::Plain(layer) => layer.forward_into(x.clone(), self.activation, &self.down),
+            UpLayer::Gated { layers, gate_first: true } => layers.forward_gated(x.clone(), self.activation, &self.down),
             UpLayer::Gated { layers, gate_first: false } => {
                 let both = layers.forward(x.clone());
                 let [tokens, width] = both.dims();
                 let half = |range| both.clone().slice([0..tokens, range]);
-                ops::gate(Tensor::cat(vec![half(width / 2..width), half(0..width / 2)], 1), self.activation)
+                let both = Tensor::cat(vec![half(width / 2..width), half(0..width / 2)], 1);
+                self.down.forward(ops::gate(both, self.activation))
             }
-        };
-        self.down.forward(inner)
+        }
     }
 }

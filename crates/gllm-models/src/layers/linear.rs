@@ -9,7 +9,7 @@ use gllm_quant::QLinear;
 use super::narrow_weight::NarrowWeight;
 use crate::device::is_cpu;
 #[cfg(feature = "cpu")]
-use crate::ops::DenseLinear;
+use crate::ops::FloatLinear;
 use crate::{Activation, Weights, ops};
 
 /// `[outputs, inputs]` in the checkpoint; `bias`: `[outputs]`.
@@ -21,7 +21,7 @@ pub(crate) enum Linear {
     Narrow { weight: NarrowWeight, bias: Option<Tensor<1>> },
     /// Floats, in the order of the CPU's kernels.
     #[cfg(feature = "cpu")]
-    Sorted(DenseLinear),
+    Sorted(Box<FloatLinear>),
     /// Quantised, as small as in the checkpoint, in the order of the CPU's kernels.
     #[cfg(feature = "cpu")]
     Packed(Box<QLinear>),
@@ -61,9 +61,9 @@ impl Linear {
                 None => weights.matrix("weight", outputs, inputs)?,
             };
             let bias = has_bias.then(|| weights.values("bias", outputs)).transpose()?;
-            let layer = DenseLinear::new(&[(&weight, bias.as_deref())], inputs);
+            let layer = FloatLinear::new(weights.precision(), &weight, bias.as_deref(), inputs);
             weights.release();
-            return Ok(Self::Sorted(layer));
+            return Ok(Self::Sorted(Box::new(layer)));
         }
         let weight = match groups {
             Some(groups) => weights.upload(Bytes::from_elems(groups.dequantize()), [outputs, inputs]),
@@ -77,12 +77,8 @@ impl Linear {
     pub(crate) fn joined(layers: &[Self]) -> Option<Self> {
         #[cfg(feature = "cpu")]
         {
-            let sorted = layers.iter().map(|layer| match layer {
-                Self::Sorted(layer) => Some(layer),
-                _ => None,
-            });
-            let sorted: Vec<_> = sorted.collect::<Option<_>>()?;
-            DenseLinear::joined(&sorted).map(Self::Sorted)
+            let sorted: Vec<_> = layers.iter().map(Self::sorted).collect::<Option<_>>()?;
+            FloatLinear::joined(&sorted).map(Box::new).map(Self::Sorted)
         }
         #[cfg(not(feature = "cpu"))]
         {
@@ -100,6 +96,15 @@ impl Linear {
         }
     }
 
+    /// The layer as the CPU's kernels for floats take it, if they do.
+    #[cfg(feature = "cpu")]
+    fn sorted(&self) -> Option<&FloatLinear> {
+        match self {
+            Self::Sorted(layer) => Some(layer),
+            _ => None,
+        }
+    }
+
     /// # Shapes
     /// - `x`: `[tokens, inputs]`
     /// - returns `[tokens, outputs]`
@@ -108,7 +113,7 @@ impl Linear {
             Self::Dense { weight, bias } => ops::linear(x, weight.clone(), bias.clone()),
             Self::Narrow { weight, bias } => ops::linear(x, weight.widened(), bias.clone()),
             #[cfg(feature = "cpu")]
-            Self::Sorted(layer) => ops::dense_linear(x, layer, Activation::Identity),
+            Self::Sorted(layer) => ops::float_linear(x, layer, Activation::Identity),
             #[cfg(feature = "cpu")]
             Self::Packed(layer) => ops::packed_linears(x, &[layer]),
         }
@@ -118,9 +123,22 @@ impl Linear {
     pub(crate) fn forward_activated(&self, x: Tensor<2>, activation: Activation) -> Tensor<2> {
         match self {
             #[cfg(feature = "cpu")]
-            Self::Sorted(layer) => ops::dense_linear(x, layer, activation),
+            Self::Sorted(layer) => ops::float_linear(x, layer, activation),
             _ => ops::activate(self.forward(x), activation),
         }
+    }
+
+    /// `self`, a non-linearity, then `down`.
+    ///
+    /// # Shapes
+    /// - `x`: `[tokens, inputs]`
+    /// - returns `[tokens, outputs of down]`
+    pub(crate) fn forward_into(&self, x: Tensor<2>, activation: Activation, down: &Self) -> Tensor<2> {
+        #[cfg(feature = "cpu")]
+        if let (Some(up), Some(down)) = (self.sorted(), down.sorted()) {
+            return ops::feed_forward(x, up, activation, down);
+        }
+        down.forward(self.forward_activated(x, activation))
     }
 }
 

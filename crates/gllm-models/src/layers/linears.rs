@@ -18,20 +18,20 @@ impl Linears {
         Ok(Self(Linear::joined(&layers).map_or(layers, |joined| vec![joined])))
     }
 
-    /// The gate of two layers, or of two halves of one: `activation(first) · second`.
+    /// `down(activation(gate(x)) · up(x))`, where these are a layer for the gate and one beside it, or halves of one layer.
     ///
     /// # Shapes
     /// - `x`: `[tokens, inputs]`
-    /// - returns `[tokens, half of all outputs]`
-    pub(crate) fn forward_gated(&self, x: Tensor<2>, activation: Activation) -> Tensor<2> {
+    /// - returns `[tokens, outputs of down]`
+    pub(crate) fn forward_gated(&self, x: Tensor<2>, activation: Activation, down: &Linear) -> Tensor<2> {
         #[cfg(feature = "cpu")]
-        if let [gate, value] = self.0.as_slice()
-            && let (Some(gate), Some(value)) = (gate.packed(), value.packed())
-            && let Some(gated) = ops::gate_packed(x.clone(), [gate, value], activation)
+        if let [gate, up] = self.0.as_slice()
+            && let (Some(gate), Some(up), Some(down)) = (gate.packed(), up.packed(), down.packed())
+            && let Some(y) = ops::gated_feed_forward(x.clone(), [gate, up], activation, down)
         {
-            return gated;
+            return y;
         }
-        ops::gate(self.forward(x), activation)
+        down.forward(ops::gate(self.forward(x), activation))
     }
 
     /// # Shapes

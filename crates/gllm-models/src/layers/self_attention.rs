@@ -1,7 +1,7 @@
 //! Multi-head self-attention with its projections.
 
 use burn::tensor::Tensor;
-use gllm_core::Result;
+use gllm_core::{Precision, Result};
 
 use super::{Linear, Linears};
 use crate::names::{Names, Qkv};
@@ -15,6 +15,7 @@ pub(crate) struct SelfAttention {
     qkv: Linears,
     output: Linear,
     n_heads: usize,
+    precision: Precision,
 }
 
 impl SelfAttention {
@@ -29,6 +30,7 @@ impl SelfAttention {
             },
             output: Linear::load(&weights.enter(names.attention_output), hidden, hidden, biases.attention_output)?,
             n_heads: config.num_attention_heads,
+            precision: weights.precision(),
         })
     }
 
@@ -42,6 +44,6 @@ impl SelfAttention {
         pattern: &AttentionPattern,
     ) -> Tensor<2> {
         let qkv = self.qkv.forward(x.clone());
-        self.output.forward(ops::attention(qkv, self.n_heads, rotation, sequences, pattern))
+        self.output.forward(ops::attention(qkv, self.n_heads, rotation, sequences, pattern, self.precision))
     }
 }

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation as composed;
 
 #[cfg(feature = "cpu")]
-use super::cpu::{self, dense::Then};
+use super::cpu::{self, share::Then};
 
 /// An element-wise non-linearity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

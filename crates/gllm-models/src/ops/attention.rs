@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, Device, Tensor, TensorData, module};
+use gllm_core::Precision;
 
 #[cfg(feature = "cpu")]
 use super::cpu::{self, attention::WholeAttention};
@@ -102,7 +103,8 @@ fn far_mask(len: usize, reach: usize, device: &Device) -> Tensor<4, Bool> {
     Tensor::from_data(TensorData::new(values, [1, 1, len, len]), device)
 }
 
-/// `softmax(q · kᵀ / √head_dim + bias) · v` for each head, queries and keys rotated first where `rotation` says how.
+/// `softmax(q · kᵀ / √head_dim + bias) · v` for each head, queries and keys rotated first where `rotation` says how. The
+/// products are of bf16 where `precision` isn't [`Precision::F32`] and there is a kernel for it.
 ///
 /// # Shapes
 /// - `qkv`: `[tokens, 3 * n_heads * head_dim]`, in each row queries, keys, values
@@ -113,9 +115,12 @@ pub(crate) fn attention(
     rotation: Option<&Rotation>,
     sequences: &Sequences,
     pattern: &AttentionPattern,
+    precision: Precision,
 ) -> Tensor<2> {
     let [tokens, width] = qkv.dims();
     let width = width / 3;
+    #[cfg(not(feature = "cpu"))]
+    let _ = precision;
     let tables = match rotation {
         #[cfg(feature = "cpu")]
         None | Some(Rotation::Host(_)) if cpu::runs_here(&qkv.device()) && matches!(pattern.bias, ScoreBias::None) => {
@@ -125,7 +130,10 @@ pub(crate) fn attention(
             };
             let (lengths, reach) = (sequences.lengths(), pattern.reach);
             let attention = WholeAttention { n_heads, head_dim: width / n_heads, rotation, lengths, reach };
-            return cpu::map(qkv, width, &mut |qkv, out| attention.forward(qkv, out));
+            return cpu::map(qkv, width, &mut |qkv, out| match precision {
+                Precision::F32 => attention.forward(qkv, out),
+                _ => attention.forward_narrow(qkv, out),
+            });
         }
         Some(Rotation::Tensors(tables)) => Some(tables),
         _ => None,

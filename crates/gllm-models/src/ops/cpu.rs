@@ -4,16 +4,20 @@
 //! tensor. The functions of [`crate::ops`] call them where [`runs_here`] holds, and their composed body elsewhere.
 
 pub(crate) mod attention;
+mod bf16;
 pub(crate) mod buffers;
-pub(crate) mod dense;
+mod dense;
 mod erf;
 mod exp;
+mod float_linear;
 pub(crate) mod gate;
+mod int8;
 pub(crate) mod layer_norm;
 pub(crate) mod map;
 pub(crate) mod rms_norm;
 #[cfg(test)]
 mod roofline;
+pub(crate) mod share;
 mod simd;
 
 use std::sync::Arc;
@@ -24,8 +28,12 @@ use burn::tensor::{Bytes, DType, Device, Shape, Tensor};
 use burn_flex::{FlexTensor, Layout};
 use gllm_quant::QLinear;
 
-use self::dense::{DenseLinear, Then};
+use self::bf16::Bf16Linear;
+use self::int8::Int8Linear;
+use self::share::Then;
 use crate::Activation;
+
+pub(crate) use self::float_linear::FloatLinear;
 
 /// Makes elements of elements; the second argument is memory for them, with any elements in it.
 pub(crate) type Map<'a> = &'a mut dyn FnMut(&[f32], Vec<f32>) -> Vec<f32>;
@@ -110,12 +118,32 @@ pub(crate) fn update(x: Tensor<2>, kernel: &mut dyn FnMut(&mut [f32])) -> Tensor
     Tensor::from_dispatch(<Dispatch as Kernels>::update(x.into_dispatch(), kernel))
 }
 
+/// Whether this processor multiplies bf16 faster than f32.
+pub(crate) fn has_bf16() -> bool {
+    Bf16Linear::is_fast()
+}
+
+/// Whether there is a kernel for int8 on this processor.
+pub(crate) fn has_int8() -> bool {
+    Int8Linear::is_fast()
+}
+
 /// # Shapes
 /// - `x`: `[tokens, inputs]`, on flex
 /// - returns `[tokens, outputs]`
-pub(crate) fn dense_linear(x: Tensor<2>, layer: &DenseLinear, then: Activation) -> Tensor<2> {
+pub(crate) fn float_linear(x: Tensor<2>, layer: &FloatLinear, then: Activation) -> Tensor<2> {
     let then = then.kernel().unwrap_or(Then::Nothing);
     map(x, layer.outputs(), &mut |x, y| layer.forward(x, then, y))
+}
+
+/// `down(then(up(x)))`.
+///
+/// # Shapes
+/// - `x`: `[tokens, inputs of up]`, on flex
+/// - returns `[tokens, outputs of down]`
+pub(crate) fn feed_forward(x: Tensor<2>, up: &FloatLinear, then: Activation, down: &FloatLinear) -> Tensor<2> {
+    let then = then.kernel().unwrap_or(Then::Nothing);
+    map(x, down.outputs(), &mut |x, y| float_linear::feed_forward(x, up, then, down, y))
 }
 
 /// # Shapes

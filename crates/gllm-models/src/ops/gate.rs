@@ -24,16 +24,21 @@ pub(crate) fn gate(both: Tensor<2>, activation: Activation) -> Tensor<2> {
     activate(half(0), activation) * half(1)
 }
 
-/// The gate of two layers, which isn't written before it is closed; `None` if there is no kernel for it.
+/// `down(activation(gate(x)) · up(x))` in one go; `None` if there is no kernel for the gate.
 ///
 /// # Shapes
 /// - `x`: `[tokens, inputs]`, on flex
-/// - returns `[tokens, outputs of a layer]`
+/// - returns `[tokens, outputs of down]`
 #[cfg(feature = "cpu")]
-pub(crate) fn gate_packed(x: Tensor<2>, layers: [&QLinear; 2], activation: Activation) -> Option<Tensor<2>> {
+pub(crate) fn gated_feed_forward(
+    x: Tensor<2>,
+    gate_and_up: [&QLinear; 2],
+    activation: Activation,
+    down: &QLinear,
+) -> Option<Tensor<2>> {
     let kernel = kernel(activation)?;
-    let combine = |gate: &mut [f32], value: &[f32]| cpu::gate::gate_by(gate, value, kernel);
-    Some(cpu::map(x, layers[0].outputs(), &mut |x, y| QLinear::forward_combined(layers, x, &combine, y)))
+    let combine = |gate: &mut [f32], up: &[f32]| cpu::gate::gate_by(gate, up, kernel);
+    Some(cpu::map(x, down.outputs(), &mut |x, y| QLinear::forward_through(gate_and_up, down, x, &combine, y)))
 }
 
 #[cfg(feature = "cpu")]

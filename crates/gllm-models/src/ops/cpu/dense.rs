@@ -8,65 +8,34 @@
 
 use rayon::prelude::*;
 
-use super::erf::gelu;
-use super::exp::{gelu_tanh, silu, tanh};
+use super::share::{Lines, PANEL, Part, Sums, TILE_ROWS, Then, finish, pad, share};
 use super::simd::{Isa, Kernel, LANES, Simd};
-
-/// Outputs of a panel.
-const PANEL: usize = 2 * LANES;
-
-/// Rows that are multiplied with a panel at once, the most first.
-const TILE_ROWS: [usize; 4] = [12, 6, 3, 1];
-
-/// Rows that a task takes through all panels: their activations stay in the cache.
-const TASK_ROWS: usize = 8 * TILE_ROWS[0];
 
 /// Inputs that are summed before the next tile of rows: the panel's weights for them stay in the first cache.
 const STEP: usize = 192;
-
-/// What becomes of a sum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Then {
-    Nothing,
-    Gelu,
-    GeluTanh,
-    Silu,
-    Tanh,
-    Relu,
-}
 
 /// The weights of one or more layers with the same inputs.
 #[derive(Clone, Debug)]
 pub(crate) struct DenseLinear {
     inputs: usize,
     outputs: usize,
-    /// `[panels, inputs, PANEL]`; outputs that are missing in the last panel are zeros.
-    panels: Vec<f32>,
-    /// `[outputs]`, padded to whole panels.
-    bias: Vec<f32>,
+    /// `[panels, inputs]`; outputs that are missing in the last panel are zeros.
+    panels: Vec<Lines<f32>>,
+    /// `[panels]`.
+    bias: Vec<Sums>,
 }
 
 impl DenseLinear {
-    /// Of layers, each `[outputs, inputs]` with or without a bias, whose outputs follow one another.
-    pub(crate) fn new(layers: &[(&[f32], Option<&[f32]>)], inputs: usize) -> Self {
-        let outputs: usize = layers.iter().map(|(weight, _)| weight.len() / inputs).sum();
-        let n_panels = outputs.div_ceil(PANEL);
-        let rows: Vec<&[f32]> = layers.iter().flat_map(|(weight, _)| weight.chunks_exact(inputs)).collect();
-        let mut panels = vec![0.0; n_panels * inputs * PANEL];
-        panels.par_chunks_exact_mut(inputs * PANEL).zip(rows.par_chunks(PANEL)).for_each(|(panel, rows)| {
-            for (lane, row) in rows.iter().enumerate() {
-                panel[lane..].iter_mut().step_by(PANEL).zip(*row).for_each(|(to, weight)| *to = *weight);
+    /// A layer `[outputs, inputs]` with or without a bias.
+    pub(crate) fn new(weight: &[f32], bias: Option<&[f32]>, inputs: usize) -> Self {
+        let outputs = weight.len() / inputs;
+        let mut panels = vec![Lines([0.0; PANEL]); outputs.div_ceil(PANEL) * inputs];
+        panels.par_chunks_exact_mut(inputs).zip(weight.par_chunks(inputs * PANEL)).for_each(|(panel, rows)| {
+            for (lane, row) in rows.chunks_exact(inputs).enumerate() {
+                panel.iter_mut().zip(row).for_each(|(to, weight)| to.0[lane] = *weight);
             }
         });
-        let mut bias = Vec::with_capacity(n_panels * PANEL);
-        for (weight, of_layer) in layers {
-            match of_layer {
-                Some(of_layer) => bias.extend_from_slice(of_layer),
-                None => bias.resize(bias.len() + weight.len() / inputs, 0.0),
-            }
-        }
-        bias.resize(n_panels * PANEL, 0.0);
-        Self { inputs, outputs, panels, bias }
+        Self { inputs, outputs, panels, bias: pad(bias, outputs) }
     }
 
     /// Layers one after the other as one, where panels have room for it: all but the last have whole ones.
@@ -83,6 +52,10 @@ impl DenseLinear {
         })
     }
 
+    pub(crate) fn inputs(&self) -> usize {
+        self.inputs
+    }
+
     pub(crate) fn outputs(&self) -> usize {
         self.outputs
     }
@@ -94,47 +67,23 @@ impl DenseLinear {
         self.forward_with(Isa::detect(), x, then, y)
     }
 
-    fn forward_with(&self, isa: Isa, x: &[f32], then: Then, mut y: Vec<f32>) -> Vec<f32> {
-        let n_rows = x.len() / self.inputs;
-        y.resize(n_rows * self.outputs, 0.0);
-        let n_panels = self.bias.len() / PANEL;
-        let threads = rayon::current_num_threads();
-        if n_rows >= threads * TASK_ROWS / 2 || n_rows * self.inputs * self.outputs < 1 << 18 {
-            let tasks = n_rows.div_ceil(n_rows.div_ceil(TASK_ROWS).next_multiple_of(threads)).max(TILE_ROWS[0]);
-            let rows = x.par_chunks(tasks * self.inputs).zip(y.par_chunks_mut(tasks * self.outputs));
-            rows.with_max_len(1).for_each(|(x, y)| {
-                isa.run(Block { layer: self, first_panel: 0, panels: n_panels, x, y, width: self.outputs, then });
-            });
-            return y;
-        }
-        // Few rows: the threads share the outputs.
-        let share = n_panels.div_ceil(threads);
-        let starts: Vec<usize> = (0..n_panels).step_by(share).collect();
-        let parts = starts.par_iter().with_max_len(1).map(|&first_panel| {
-            let panels = share.min(n_panels - first_panel);
-            let width = (panels * PANEL).min(self.outputs - first_panel * PANEL);
-            let mut part = vec![0.0; n_rows * width];
-            isa.run(Block { layer: self, first_panel, panels, x, y: &mut part, width, then });
-            (first_panel * PANEL, width, part)
-        });
-        for (first, width, part) in parts.collect::<Vec<_>>() {
-            for (row, part) in y.chunks_exact_mut(self.outputs).zip(part.chunks_exact(width)) {
-                row[first..first + width].copy_from_slice(part);
-            }
-        }
-        y
+    /// A part of the results for `x`, on the caller's thread.
+    pub(super) fn part(&self, x: &[f32], part: Part<'_>, then: Then) {
+        Isa::detect().run(Block { layer: self, x, part, then });
+    }
+
+    fn forward_with(&self, isa: Isa, x: &[f32], then: Then, y: Vec<f32>) -> Vec<f32> {
+        share(x.len() / self.inputs, [self.inputs, self.outputs], y, |part| {
+            isa.run(Block { layer: self, x, part, then });
+        })
     }
 }
 
 /// Some rows, through some panels.
 struct Block<'a> {
     layer: &'a DenseLinear,
-    first_panel: usize,
-    panels: usize,
     x: &'a [f32],
-    /// `[rows, width]`.
-    y: &'a mut [f32],
-    width: usize,
+    part: Part<'a>,
     then: Then,
 }
 
@@ -143,14 +92,13 @@ impl Kernel for Block<'_> {
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
-        let Self { layer, first_panel, panels, x, y, width, then } = self;
+        let Self { layer, x, part: Part { rows, panels, y, width }, then } = self;
         let inputs = layer.inputs;
-        let n_rows = x.len() / inputs;
-        let mut sums = vec![[0.0_f32; PANEL]; n_rows];
-        for panel in 0..panels {
-            let weights = &layer.panels[(first_panel + panel) * inputs * PANEL..][..inputs * PANEL];
-            let weights: &[[f32; PANEL]] = weights.as_chunks().0;
-            sums.fill([0.0; PANEL]);
+        let (n_rows, x) = (rows.len(), &x[rows.start * inputs..rows.end * inputs]);
+        let mut sums = vec![Lines([0.0; PANEL]); n_rows];
+        for (index, panel) in panels.enumerate() {
+            let weights = &layer.panels[panel * inputs..][..inputs];
+            sums.fill(Lines([0.0; PANEL]));
             for first in (0..inputs).step_by(STEP) {
                 let step = first..inputs.min(first + STEP);
                 let weights = &weights[step.clone()];
@@ -169,57 +117,26 @@ impl Kernel for Block<'_> {
                     row += rows;
                 }
             }
-            let bias = &layer.bias[(first_panel + panel) * PANEL..][..PANEL];
-            let column = panel * PANEL;
-            let len = PANEL.min(width - column);
-            let bias = bias.as_chunks::<LANES>().0;
-            let bias = [simd.load(&bias[0]), simd.load(&bias[1])];
-            for (sums, row) in sums.iter().zip(y.chunks_exact_mut(width)) {
-                let halves = sums.as_chunks::<LANES>().0;
-                let sums = [simd.add(simd.load(&halves[0]), bias[0]), simd.add(simd.load(&halves[1]), bias[1])];
-                let done = [apply(simd, sums[0], then), apply(simd, sums[1], then)];
-                // Copies of a known length are two instructions.
-                if let ([first, second, ..], _) = row[column..].as_chunks_mut::<LANES>() {
-                    *first = simd.to_array(done[0]);
-                    *second = simd.to_array(done[1]);
-                } else {
-                    let both = [simd.to_array(done[0]), simd.to_array(done[1])];
-                    row[column..].copy_from_slice(&both.as_flattened()[..len]);
-                }
-            }
+            finish(simd, &sums, &layer.bias[panel], then, y, width, index * PANEL);
         }
-    }
-}
-
-/// `then` of each lane.
-#[inline(always)]
-pub(super) fn apply<S: Simd>(simd: S, x: S::V, then: Then) -> S::V {
-    match then {
-        Then::Nothing => x,
-        Then::Gelu => gelu(simd, x),
-        Then::GeluTanh => gelu_tanh(simd, x),
-        Then::Silu => silu(simd, x),
-        Then::Tanh => tanh(simd, x),
-        Then::Relu => simd.max(x, simd.splat(0.0)),
     }
 }
 
 /// `sums += x · weights` for `R` rows of `x`, which are `stride` apart.
 #[inline(always)]
-fn add_products<S: Simd, const R: usize>(
-    simd: S,
-    weights: &[[f32; PANEL]],
-    x: &[f32],
-    stride: usize,
-    sums: &mut [[f32; PANEL]],
-) {
-    let rows: [&[f32]; R] = std::array::from_fn(|row| &x[row * stride..][..weights.len()]);
-    let mut totals: [[S::V; 2]; R] = std::array::from_fn(|row| {
-        let halves = sums[row].as_chunks::<LANES>().0;
-        [simd.load(&halves[0]), simd.load(&halves[1])]
-    });
+fn add_products<S: Simd, const R: usize>(simd: S, weights: &[Lines<f32>], x: &[f32], stride: usize, sums: &mut [Sums]) {
+    // Loops, because closures aren't always compiled for the instruction set of their caller.
+    let mut rows: [&[f32]; R] = [&[]; R];
+    for (row, of_row) in rows.iter_mut().enumerate() {
+        *of_row = &x[row * stride..][..weights.len()];
+    }
+    let mut totals = [[simd.splat(0.0); 2]; R];
+    for (totals, sums) in totals.iter_mut().zip(&*sums) {
+        let halves = sums.0.as_chunks::<LANES>().0;
+        *totals = [simd.load(&halves[0]), simd.load(&halves[1])];
+    }
     for (input, weights) in weights.iter().enumerate() {
-        let halves = weights.as_chunks::<LANES>().0;
+        let halves = weights.0.as_chunks::<LANES>().0;
         let weights = [simd.load(&halves[0]), simd.load(&halves[1])];
         for (totals, row) in totals.iter_mut().zip(rows) {
             let x = simd.splat(row[input]);
@@ -228,7 +145,7 @@ fn add_products<S: Simd, const R: usize>(
         }
     }
     for (sums, totals) in sums.iter_mut().zip(totals) {
-        let halves = sums.as_chunks_mut::<LANES>().0;
+        let halves = sums.0.as_chunks_mut::<LANES>().0;
         halves[0] = simd.to_array(totals[0]);
         halves[1] = simd.to_array(totals[1]);
     }
@@ -249,7 +166,7 @@ mod tests {
     fn products_are_right_and_the_same_on_every_instruction_set_and_row_by_row() {
         for [rows, inputs, outputs] in SIZES {
             let (weight, bias, x) = (numbers(outputs * inputs, 1), numbers(outputs, 2), numbers(rows * inputs, 3));
-            let layer = DenseLinear::new(&[(&weight, Some(&bias))], inputs);
+            let layer = DenseLinear::new(&weight, Some(&bias), inputs);
             let product = |isa, x: &[f32]| layer.forward_with(isa, x, Then::Nothing, vec![f32::NAN; 7]);
             let exact = |y: Vec<f32>| y.into_iter().map(f32::to_bits).collect::<Vec<_>>();
             let mut sets = Isa::all();
@@ -274,8 +191,7 @@ mod tests {
     #[test]
     fn joined_layers_are_as_those_one_by_one() {
         let (inputs, x) = (50, numbers(3 * 50, 4));
-        let layers =
-            [64, 32, 20].map(|outputs| DenseLinear::new(&[(&numbers(outputs * inputs, outputs), None)], inputs));
+        let layers = [64, 32, 20].map(|outputs| DenseLinear::new(&numbers(outputs * inputs, outputs), None, inputs));
         let joined = DenseLinear::joined(&layers.each_ref()).expect("whole panels but for the last");
         let y = joined.forward(&x, Then::Silu, Vec::new());
         let apart = layers.each_ref().map(|layer| layer.forward(&x, Then::Silu, Vec::new()));

@@ -4,7 +4,7 @@
 
 use rayon::prelude::*;
 
-use super::dense::{Then, apply};
+use super::share::{Then, apply};
 use super::simd::{Isa, Kernel, LANES, Simd};
 
 /// Floats that are worth a task of their own: 64 KiB.

@@ -7,12 +7,15 @@ use std::hint::black_box;
 use std::io::Write;
 use std::time::Instant;
 
+use gllm_core::Precision;
+
 use super::attention::WholeAttention;
-use super::dense::{DenseLinear, Then};
+use super::float_linear::FloatLinear;
 use super::gate::{Gate, gate};
 use super::layer_norm::{Norm, layer_norm};
 use super::map::map;
 use super::rms_norm::rms_norm;
+use super::share::Then;
 
 /// Floats that no cache holds.
 const UNCACHED: usize = 32 << 20;
@@ -28,6 +31,8 @@ const TURN: f64 = 0.05;
 enum Limit {
     Read,
     F32,
+    Bf16,
+    Int8,
 }
 
 impl Limit {
@@ -35,6 +40,8 @@ impl Limit {
         match self {
             Self::Read => "read",
             Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
         }
     }
 }
@@ -60,8 +67,9 @@ fn kernels(scale: usize) -> impl Iterator<Item = Case> {
         (16, 384, 1536, Then::Gelu),
         (16, 1024, 4096, Then::Gelu),
     ];
-    let products =
-        products.into_iter().map(move |(rows, inputs, outputs, then)| product([rows, inputs, outputs], scale, then));
+    let products = [Precision::F32, Precision::Bf16, Precision::Int8].into_iter().flat_map(move |precision| {
+        products.map(|(rows, inputs, outputs, then)| product(precision, [rows, inputs, outputs], scale, then))
+    });
     let attentions = [(1, 16, 12, 32), (32, 128, 12, 32), (32, 128, 12, 64), (8, 512, 16, 64)];
     let attentions =
         attentions.into_iter().map(move |(texts, len, heads, width)| attention([texts, len, heads, width], scale));
@@ -76,16 +84,27 @@ fn numbers(len: usize) -> Vec<f32> {
     (0..len).map(|i| (i * 7919 % 2003) as f32 / 1001.0 - 1.0).collect()
 }
 
-fn product([rows, inputs, outputs]: [usize; 3], scale: usize, then: Then) -> Case {
+/// Runs a kernel in the memory of the last time, as it is in a model.
+fn reuse(memory: &mut Vec<f32>, kernel: impl FnOnce(Vec<f32>) -> Vec<f32>) {
+    *memory = black_box(kernel(std::mem::take(memory)));
+}
+
+fn product(precision: Precision, [rows, inputs, outputs]: [usize; 3], scale: usize, then: Then) -> Case {
     let outputs = outputs / scale;
-    let layer = DenseLinear::new(&[(&numbers(inputs * outputs), Some(&numbers(outputs)))], inputs);
+    let layer = FloatLinear::new(precision, &numbers(inputs * outputs), Some(&numbers(outputs)), inputs);
+    let limit = match layer {
+        FloatLinear::F32(_) => Limit::F32,
+        FloatLinear::Bf16(_) => Limit::Bf16,
+        FloatLinear::Int8(_) => Limit::Int8,
+    };
     let x = numbers(rows * inputs);
+    let mut y = Vec::new();
     let and = if then == Then::Nothing { "" } else { ", GELU" };
     Case {
-        name: format!("product, {rows} × {inputs} to {outputs}{and}"),
-        limit: Limit::F32,
+        name: format!("{} product, {rows} × {inputs} to {outputs}{and}", limit.name()),
+        limit,
         work: 2 * rows * inputs * outputs,
-        run: Box::new(move || drop(black_box(layer.forward(black_box(&x), then)))),
+        run: Box::new(move || reuse(&mut y, |y| layer.forward(black_box(&x), then, y))),
     }
 }
 
@@ -93,7 +112,7 @@ fn product([rows, inputs, outputs]: [usize; 3], scale: usize, then: Then) -> Cas
 fn one_row(scale: usize) -> Case {
     const SIDE: usize = 2048;
     let outputs = SIDE / scale;
-    let layer = DenseLinear::new(&[(&numbers(SIDE * outputs), None)], SIDE);
+    let layer = FloatLinear::new(Precision::F32, &numbers(SIDE * outputs), None, SIDE);
     let layers = vec![layer; (2 * UNCACHED / (SIDE * SIDE)).max(1)];
     let x = numbers(SIDE);
     Case {
@@ -102,7 +121,7 @@ fn one_row(scale: usize) -> Case {
         work: layers.len() * SIDE * outputs * size_of::<f32>(),
         run: Box::new(move || {
             for layer in &layers {
-                black_box(layer.forward(black_box(&x), Then::Nothing));
+                black_box(layer.forward(black_box(&x), Then::Nothing, Vec::new()));
             }
         }),
     }
@@ -112,13 +131,14 @@ fn attention([texts, len, n_heads, head_dim]: [usize; 4], scale: usize) -> Case 
     let len = (len / scale).max(1);
     let (width, lengths) = (n_heads * head_dim, vec![len; texts]);
     let qkv = numbers(texts * len * 3 * width);
+    let mut out = Vec::new();
     Case {
         name: format!("attention, {texts} × {len} tokens, {n_heads} heads of {head_dim}"),
         limit: Limit::F32,
         work: 4 * texts * len * len * width,
         run: Box::new(move || {
             let attention = WholeAttention { n_heads, head_dim, rotation: None, lengths: &lengths, reach: None };
-            drop(black_box(attention.forward(black_box(&qkv))));
+            reuse(&mut out, |out| attention.forward(black_box(&qkv), out));
         }),
     }
 }
@@ -147,7 +167,10 @@ fn gelu(len: usize) -> Case {
 
 fn silu_gate(len: usize) -> Case {
     let both = numbers(len);
-    pass("SiLU and gate", 1, len + len / 2, move || drop(black_box(gate(black_box(&both), WIDTH, Gate::Silu))))
+    let mut out = Vec::new();
+    pass("SiLU and gate", 1, len + len / 2, move || {
+        reuse(&mut out, |out| gate(black_box(&both), WIDTH, Gate::Silu, out));
+    })
 }
 
 #[test]

@@ -30,8 +30,18 @@ pub(super) trait Simd: Copy {
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a · b + c`, rounded once.
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
-    /// `2ⁿ` of whole numbers from -126 to 127.
+    /// `2ⁿ` of whole numbers from -126 to 127; 0 of -127.
     fn power_of_two(self, n: Self::V) -> Self::V;
+    /// Whether a lane isn't a number.
+    #[inline(always)]
+    fn has_nan(self, v: Self::V) -> bool {
+        self.to_array(v).iter().fold(false, |found, x| found | x.is_nan())
+    }
+    /// The lowest byte of each lane, four to a word, the first in its lowest byte.
+    fn low_bytes(self, v: Self::V) -> [u32; LANES / 4] {
+        let bytes = self.to_array(v).map(|x| x.to_bits() as u8);
+        array::from_fn(|word| u32::from_le_bytes(array::from_fn(|byte| bytes[4 * word + byte])))
+    }
 
     /// The sum of the lanes, in a fixed order.
     #[inline(always)]
@@ -39,7 +49,13 @@ pub(super) trait Simd: Copy {
         fold(self.to_array(v), |a, b| a + b)
     }
 
-    /// The largest lane.
+    /// The smallest lane, of numbers.
+    #[inline(always)]
+    fn smallest(self, v: Self::V) -> f32 {
+        fold(self.to_array(v), |a, b| if a < b { a } else { b })
+    }
+
+    /// The largest lane, of numbers.
     #[inline(always)]
     fn largest(self, v: Self::V) -> f32 {
         fold(self.to_array(v), f32::max)
@@ -164,14 +180,15 @@ impl Simd for Scalar {
 }
 
 #[cfg(target_arch = "x86_64")]
-mod x86 {
+pub(super) mod x86 {
     use std::arch::x86_64::{
-        __m256, __m512, _mm256_add_epi32, _mm256_add_ps, _mm256_castsi256_ps, _mm256_cvtps_epi32, _mm256_div_ps,
-        _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_set1_epi32,
-        _mm256_set1_ps, _mm256_slli_epi32, _mm256_storeu_ps, _mm256_sub_ps, _mm512_add_epi32, _mm512_add_ps,
-        _mm512_castsi512_ps, _mm512_cvtps_epi32, _mm512_div_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_max_ps,
-        _mm512_min_ps, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_slli_epi32, _mm512_storeu_ps,
-        _mm512_sub_ps,
+        __m256, __m512, _CMP_UNORD_Q, _mm_storeu_si128, _mm256_add_epi32, _mm256_add_ps, _mm256_castsi256_ps,
+        _mm256_cvtps_epi32, _mm256_div_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_min_ps,
+        _mm256_mul_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_slli_epi32, _mm256_storeu_ps, _mm256_sub_ps,
+        _mm512_add_epi32, _mm512_add_ps, _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmp_ps_mask,
+        _mm512_cvtepi32_epi8, _mm512_cvtps_epi32, _mm512_div_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_max_ps,
+        _mm512_min_ps, _mm512_mul_ps, _mm512_reduce_max_ps, _mm512_reduce_min_ps, _mm512_set1_epi32, _mm512_set1_ps,
+        _mm512_slli_epi32, _mm512_storeu_ps, _mm512_sub_ps,
     };
 
     use super::{Kernel, LANES, Simd};
@@ -185,7 +202,7 @@ mod x86 {
     pub(in super::super) struct Avx512(());
 
     impl Avx2 {
-        pub(super) fn new() -> Option<Self> {
+        pub(in super::super) fn new() -> Option<Self> {
             (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
         }
 
@@ -203,7 +220,7 @@ mod x86 {
     }
 
     impl Avx512 {
-        pub(super) fn new() -> Option<Self> {
+        pub(in super::super) fn new() -> Option<Self> {
             is_x86_feature_detected!("avx512f").then_some(Self(()))
         }
 
@@ -384,6 +401,29 @@ mod x86 {
                 let exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
                 _mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent))
             })
+        }
+
+        #[inline(always)]
+        fn smallest(self, v: Self::V) -> f32 {
+            has!(_mm512_reduce_min_ps(v))
+        }
+
+        #[inline(always)]
+        fn largest(self, v: Self::V) -> f32 {
+            has!(_mm512_reduce_max_ps(v))
+        }
+
+        #[inline(always)]
+        fn has_nan(self, v: Self::V) -> bool {
+            has!(_mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v)) != 0
+        }
+
+        #[inline(always)]
+        fn low_bytes(self, v: Self::V) -> [u32; LANES / 4] {
+            let mut words = [0; LANES / 4];
+            let bytes = has!(_mm512_cvtepi32_epi8(_mm512_castps_si512(v)));
+            has!(_mm_storeu_si128(words.as_mut_ptr().cast(), bytes));
+            words
         }
     }
 }

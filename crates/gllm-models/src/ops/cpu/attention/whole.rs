@@ -26,9 +26,9 @@ pub(crate) struct WholeAttention<'a> {
 
 /// Where the rows of a sequence are.
 #[derive(Clone, Copy, Debug)]
-struct Rows {
-    first: usize,
-    len: usize,
+pub(super) struct Rows {
+    pub(super) first: usize,
+    pub(super) len: usize,
 }
 
 impl WholeAttention<'_> {

@@ -1,0 +1,416 @@
+//! Attention of an encoder on bf16: products of queries with keys, and of weights with values, as those of a linear layer.
+//!
+//! The keys and values of a head are rounded and put into panels once. A few queries at a time have all their scores in
+//! `f32` before the softmax; its weights are rounded again. Each query's result is the same, bit for bit, whatever stands
+//! beside it.
+
+#![expect(clippy::inline_always, reason = "compiled anew for each instruction set")]
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::PARALLEL;
+use super::whole::{Rows, WholeAttention};
+use crate::ops::cpu::bf16::{Isa, Pair, PairKernel, Pairs, STEP, add_products};
+use crate::ops::cpu::exp::rough_exp;
+use crate::ops::cpu::share::{Lines, PANEL, Sums, TILE_ROWS};
+use crate::ops::cpu::simd::{LANES, Simd};
+
+/// Queries of a task, a multiple of a tile's.
+const TASK_ROWS: usize = 8 * TILE_ROWS[0];
+
+/// Pairs of keys in a panel of them.
+const KEY_PAIRS: usize = PANEL / 2;
+
+impl WholeAttention<'_> {
+    /// As [`WholeAttention::forward`], on bf16 where the processor multiplies it.
+    pub(crate) fn forward_narrow(&self, qkv: &[f32], out: Vec<f32>) -> Vec<f32> {
+        match Isa::detect() {
+            Some(isa) => self.forward_with(isa, qkv, out),
+            None => self.forward(qkv, out),
+        }
+    }
+
+    fn forward_with(&self, isa: Isa, qkv: &[f32], mut out: Vec<f32>) -> Vec<f32> {
+        let width = self.n_heads * self.head_dim;
+        out.resize(qkv.len() / 3, 0.0);
+        let mut rest = out.as_mut_slice();
+        let mut first = 0;
+        let sequences = self.lengths.iter().map(|&len| {
+            let rows = Rows { first, len };
+            first += len;
+            (rows, rest.split_off_mut(..len * width).unwrap_or_default())
+        });
+        let sequences: Vec<_> = sequences.collect();
+        // The heads that are packed at once: a row is read from one end to the other.
+        let share = self.n_heads.div_ceil(rayon::current_num_threads());
+        let pack = |rows: Rows, first: usize| {
+            isa.run(Pack { attention: self, qkv, rows, heads: first..self.n_heads.min(first + share) })
+        };
+        let attend = |rows: Rows, heads: &[Head], task: usize, out: &mut [f32]| {
+            isa.run(Task { attention: self, len: rows.len, heads, first: task * TASK_ROWS, out });
+        };
+        let work: usize = self.lengths.iter().map(|len| len * len * width).sum();
+        if work < PARALLEL {
+            for (rows, out) in sequences {
+                let heads: Vec<Head> = (0..self.n_heads).step_by(share).flat_map(|first| pack(rows, first)).collect();
+                out.chunks_mut(TASK_ROWS * width).enumerate().for_each(|(task, out)| attend(rows, &heads, task, out));
+            }
+        } else {
+            sequences.into_par_iter().with_max_len(1).for_each(|(rows, out)| {
+                let firsts: Vec<usize> = (0..self.n_heads).step_by(share).collect();
+                let heads: Vec<Vec<Head>> = firsts.into_par_iter().map(|first| pack(rows, first)).collect();
+                let heads: Vec<Head> = heads.into_iter().flatten().collect();
+                let tasks = out.par_chunks_mut(TASK_ROWS * width).enumerate();
+                tasks.for_each(|(task, out)| attend(rows, &heads, task, out));
+            });
+        }
+        out
+    }
+
+    /// A part of a token's row of a head: query, key or value.
+    #[inline(always)]
+    fn part<'a>(&self, qkv: &'a [f32], token: usize, part: usize, head: usize) -> &'a [f32] {
+        let start = (token * 3 + part) * self.n_heads * self.head_dim + head * self.head_dim;
+        &qkv[start..start + self.head_dim]
+    }
+
+    /// A query or a key, rotated and scaled, in pairs, with zeros up to what is rounded at once.
+    #[inline(always)]
+    fn turned<P: Pairs>(&self, isa: P, x: &[f32], token: usize, scale: f32, turned: &mut [f32], pairs: &mut [Vector]) {
+        let x = match self.rotation {
+            Some(rotation) => {
+                turned.copy_from_slice(x);
+                rotation.rotate(token, turned);
+                turned
+            }
+            None => x,
+        };
+        let simd = isa.floats();
+        let scale = simd.splat(scale);
+        for (pairs, x) in pairs.iter_mut().zip(x.chunks(PANEL)) {
+            let mut scaled = filled(x);
+            for vector in scaled.as_chunks_mut::<LANES>().0 {
+                *vector = simd.to_array(simd.mul(simd.load(vector), scale));
+            }
+            *pairs = isa.round(&scaled);
+        }
+    }
+
+    /// The keys that a query of a sequence sees.
+    fn visible(&self, query: usize, len: usize) -> Range<usize> {
+        match self.reach {
+            Some(reach) => query.saturating_sub(reach)..len.min(query + reach + 1),
+            None => 0..len,
+        }
+    }
+
+    /// Vectors of pairs of a query or a key.
+    fn vectors(&self) -> usize {
+        self.head_dim.div_ceil(PANEL)
+    }
+}
+
+/// Sixteen pairs.
+type Vector = [Pair; LANES];
+
+/// The first of `x`, with zeros for what is missing; a copy of a known length where nothing is.
+#[inline(always)]
+fn filled(x: &[f32]) -> [f32; PANEL] {
+    x.first_chunk().copied().unwrap_or_else(|| {
+        let mut filled = [0.0; PANEL];
+        filled[..x.len()].copy_from_slice(x);
+        filled
+    })
+}
+
+/// A head of a sequence; what is missing in the last panels is zeros.
+struct Head {
+    /// `[tokens, vectors]`, scaled.
+    queries: Vec<Vector>,
+    /// `[panels of keys, pairs of dimensions]`.
+    keys: Vec<Lines<Pair>>,
+    /// `[panels of dimensions, pairs of keys]`.
+    values: Vec<Lines<Pair>>,
+}
+
+/// Rounds the queries, keys and values of some heads.
+struct Pack<'a> {
+    attention: &'a WholeAttention<'a>,
+    qkv: &'a [f32],
+    rows: Rows,
+    heads: Range<usize>,
+}
+
+impl PairKernel for Pack<'_> {
+    type Output = Vec<Head>;
+
+    #[inline(always)]
+    fn eval<P: Pairs>(self, isa: P) -> Vec<Head> {
+        let Self { attention, qkv, rows: Rows { first, len }, heads } = self;
+        let (vectors, panels) = (attention.vectors(), len.div_ceil(PANEL));
+        let scale = 1.0 / (attention.head_dim as f32).sqrt();
+        let nothing = Lines([0; PANEL]);
+        let mut packed = Vec::with_capacity(heads.len());
+        for _ in heads.clone() {
+            packed.push(Head {
+                queries: vec![[0; LANES]; len * vectors],
+                keys: vec![nothing; panels * vectors * LANES],
+                values: vec![nothing; panels * vectors * KEY_PAIRS],
+            });
+        }
+        let mut turned = vec![0.0; attention.head_dim];
+        let mut rounded = vec![[0; LANES]; vectors * LANES];
+        for block in 0..len.div_ceil(LANES) {
+            let tokens = block * LANES..len.min((block + 1) * LANES);
+            for (head, packed) in heads.clone().zip(&mut packed) {
+                let part = |token: usize, part: usize| attention.part(qkv, first + token, part, head);
+                for token in tokens.clone() {
+                    let queries = &mut packed.queries[token * vectors..][..vectors];
+                    attention.turned(isa, part(token, 0), first + token, scale, &mut turned, queries);
+                    let rounded = &mut rounded[(token - tokens.start) * vectors..][..vectors];
+                    attention.turned(isa, part(token, 1), first + token, 1.0, &mut turned, rounded);
+                }
+                rounded[tokens.len() * vectors..].fill([0; LANES]);
+                let panel = &mut packed.keys[block / 2 * vectors * LANES..][..vectors * LANES];
+                for (vector, lines) in panel.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+                    let mut square = [[0; LANES]; LANES];
+                    for (row, rounded) in square.iter_mut().zip(rounded.chunks_exact(vectors)) {
+                        *row = rounded[vector];
+                    }
+                    for (lines, column) in lines.iter_mut().zip(&transposed(isa, square)) {
+                        lines.0.as_chunks_mut().0[block % 2] = *column;
+                    }
+                }
+                for pair in tokens.start / 2..tokens.end.div_ceil(2) {
+                    let even = part(2 * pair, 2);
+                    let odd = if 2 * pair + 1 < len { part(2 * pair + 1, 2) } else { &[] };
+                    for vector in 0..vectors {
+                        let even = filled(&even[vector * PANEL..]);
+                        let odd = filled(odd.get(vector * PANEL..).unwrap_or_default());
+                        let lines = packed.values[vector * panels * KEY_PAIRS + pair].0.as_chunks_mut::<LANES>().0;
+                        for (half, lines) in lines.iter_mut().enumerate() {
+                            *lines = isa.round(&isa.zip(&even.as_chunks().0[half], &odd.as_chunks().0[half]));
+                        }
+                    }
+                }
+            }
+        }
+        packed
+    }
+}
+
+/// Rows and columns exchanged.
+#[inline(always)]
+fn transposed<P: Pairs>(isa: P, mut square: [Vector; LANES]) -> [Vector; LANES] {
+    for _ in 0..LANES.ilog2() {
+        let mut zipped = [[0; LANES]; LANES];
+        for row in 0..LANES / 2 {
+            let both = isa.zip_pairs(&square[row], &square[row + LANES / 2]);
+            zipped[2 * row] = both[0];
+            zipped[2 * row + 1] = both[1];
+        }
+        square = zipped;
+    }
+    square
+}
+
+/// Some queries of a sequence, in all heads.
+struct Task<'a> {
+    attention: &'a WholeAttention<'a>,
+    /// Tokens of the sequence.
+    len: usize,
+    heads: &'a [Head],
+    /// The first of the queries.
+    first: usize,
+    /// `[queries, n_heads * head_dim]`.
+    out: &'a mut [f32],
+}
+
+impl PairKernel for Task<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<P: Pairs>(self, isa: P) {
+        let Self { attention, len, heads, first, out } = self;
+        let width = attention.n_heads * attention.head_dim;
+        let mut room = Room::default();
+        for (head, packed) in heads.iter().enumerate() {
+            for (tile, out) in out.chunks_mut(TILE_ROWS[0] * width).enumerate() {
+                let first = first + tile * TILE_ROWS[0];
+                let tile = Tile { attention, len, packed, head, queries: first..first + out.len() / width };
+                match tile.queries.len() {
+                    1 => tile.eval::<P, 1>(isa, &mut room, out),
+                    2..=3 => tile.eval::<P, 3>(isa, &mut room, out),
+                    4..=6 => tile.eval::<P, 6>(isa, &mut room, out),
+                    _ => tile.eval::<P, 12>(isa, &mut room, out),
+                }
+            }
+        }
+    }
+}
+
+/// What a tile computes in, kept for the next one.
+#[derive(Default)]
+struct Room {
+    /// `[queries, pairs of dimensions]`, where there are fewer than the tile has rows.
+    queries: Vec<Pair>,
+    /// `[panels of keys, queries]`.
+    scores: Vec<Sums>,
+    /// `[queries, pairs of keys]`.
+    weights: Vec<Pair>,
+}
+
+/// A few queries of a head.
+struct Tile<'a> {
+    attention: &'a WholeAttention<'a>,
+    len: usize,
+    packed: &'a Head,
+    head: usize,
+    queries: Range<usize>,
+}
+
+impl Tile<'_> {
+    /// `R` is at least the number of queries.
+    #[inline(always)]
+    fn eval<P: Pairs, const R: usize>(self, isa: P, room: &mut Room, out: &mut [f32]) {
+        let Self { attention, len, packed, head, queries } = self;
+        let (simd, vectors, head_dim) = (isa.floats(), attention.vectors(), attention.head_dim);
+        let n_pairs = vectors * LANES;
+        let own = packed.queries[queries.start * vectors..queries.end * vectors].as_flattened();
+        let x = if queries.len() == R {
+            own
+        } else {
+            room.queries.clear();
+            room.queries.extend_from_slice(own);
+            room.queries.resize(R * n_pairs, 0);
+            &room.queries
+        };
+        // The panels that any of the queries sees.
+        let seen = attention.visible(queries.start, len).start..attention.visible(queries.end - 1, len).end;
+        let panels = seen.start / PANEL..seen.end.div_ceil(PANEL);
+        room.scores.clear();
+        room.scores.resize(panels.len() * R, Lines([0.0; PANEL]));
+        for (panel, scores) in panels.clone().zip(room.scores.chunks_exact_mut(R)) {
+            let keys = &packed.keys[panel * n_pairs..][..n_pairs];
+            add_products::<P, R>(isa, keys, x, n_pairs, scores);
+        }
+        let key_pairs = panels.len() * KEY_PAIRS;
+        room.weights.resize(R * key_pairs, 0);
+        let mut sums = [1.0; R];
+        for ((row, query), weights) in queries.clone().enumerate().zip(room.weights.chunks_exact_mut(key_pairs)) {
+            let visible = attention.visible(query, len);
+            let visible = visible.start - panels.start * PANEL..visible.end - panels.start * PANEL;
+            sums[row] = softmax::<P, R>(isa, &mut room.scores, row, visible, weights);
+        }
+        let all_pairs = len.div_ceil(PANEL) * KEY_PAIRS;
+        let width = attention.n_heads * head_dim;
+        for (panel, values) in packed.values.chunks_exact(all_pairs).enumerate() {
+            let values = &values[panels.start * KEY_PAIRS..][..key_pairs];
+            let mut mixed = [Lines([0.0; PANEL]); R];
+            for (step, values) in values.chunks(STEP).enumerate() {
+                add_products::<P, R>(isa, values, &room.weights[step * STEP..], key_pairs, &mut mixed);
+            }
+            let column = head * head_dim + panel * PANEL;
+            let columns = column..(column + PANEL).min((head + 1) * head_dim);
+            for ((out, mixed), sum) in out.chunks_exact_mut(width).zip(&mixed).zip(sums) {
+                let inverse = simd.splat(1.0 / sum);
+                let halves = mixed.0.as_chunks::<LANES>().0;
+                let first = simd.to_array(simd.mul(simd.load(&halves[0]), inverse));
+                let second = simd.to_array(simd.mul(simd.load(&halves[1]), inverse));
+                let out = &mut out[columns.clone()];
+                match out.as_chunks_mut::<LANES>().0 {
+                    // Copies of a known length are two instructions.
+                    [low, high] => (*low, *high) = (first, second),
+                    _ => out.copy_from_slice(&[first, second].as_flattened()[..out.len()]),
+                }
+            }
+        }
+    }
+}
+
+/// The weights of the keys of a query, rounded, not yet divided by their sum, which is returned. `visible` counts from the
+/// first panel of the scores, which are overwritten.
+#[inline(always)]
+fn softmax<P: Pairs, const R: usize>(
+    isa: P,
+    scores: &mut [Sums],
+    row: usize,
+    visible: Range<usize>,
+    weights: &mut [Pair],
+) -> f32 {
+    let simd = isa.floats();
+    let (first, end) = (visible.start / PANEL, visible.end.div_ceil(PANEL));
+    weights[..first * KEY_PAIRS].fill(0);
+    weights[end * KEY_PAIRS..].fill(0);
+    scores[first * R + row].0[..visible.start - first * PANEL].fill(f32::NEG_INFINITY);
+    scores[(end - 1) * R + row].0[visible.end - (end - 1) * PANEL..].fill(f32::NEG_INFINITY);
+    let mut highest = simd.splat(f32::NEG_INFINITY);
+    for panel in first..end {
+        for scores in scores[panel * R + row].0.as_chunks::<LANES>().0 {
+            highest = simd.max(highest, simd.load(scores));
+        }
+    }
+    let highest = simd.splat(simd.largest(highest));
+    let mut sum = simd.splat(0.0);
+    for (panel, weights) in (first..end).zip(weights[first * KEY_PAIRS..].as_chunks_mut::<KEY_PAIRS>().0) {
+        let scores = &mut scores[panel * R + row].0;
+        for scores in scores.as_chunks_mut::<LANES>().0 {
+            let weight = rough_exp(simd, simd.sub(simd.load(scores), highest));
+            sum = simd.add(sum, weight);
+            *scores = simd.to_array(weight);
+        }
+        *weights = isa.round(scores);
+    }
+    simd.sum(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::cpu::simd::Scalar;
+
+    fn number(i: usize) -> f32 {
+        ((i * 7919) % 2003) as f32 / 800.0 - 1.25
+    }
+
+    fn of(lengths: &[usize], n_heads: usize, head_dim: usize, reach: Option<usize>) -> WholeAttention<'_> {
+        WholeAttention { n_heads, head_dim, rotation: None, lengths, reach }
+    }
+
+    #[test]
+    fn it_is_near_f32_and_the_same_on_every_instruction_set_and_alone() {
+        let lengths = [1, 13, 33, 2, 100, 6, 64];
+        for (n_heads, head_dim) in [(3, 10), (2, 32), (1, 40), (2, 64)] {
+            let width = 3 * n_heads * head_dim;
+            let qkv: Vec<f32> = (0..lengths.iter().sum::<usize>() * width).map(|i| number(3 * i + i / 7)).collect();
+            for reach in [None, Some(0), Some(5), Some(40)] {
+                let expected = of(&lengths, n_heads, head_dim, reach).forward(&qkv, Vec::new());
+                let scalar = of(&lengths, n_heads, head_dim, reach).forward_with(Isa::Scalar(Scalar), &qkv, Vec::new());
+                for (found, expected) in scalar.iter().zip(&expected) {
+                    assert!((found - expected).abs() <= 0.02, "{head_dim} {reach:?}: {found}, expected {expected}");
+                }
+                for isa in std::iter::once(Isa::Scalar(Scalar)).chain(Isa::detect()) {
+                    let found = of(&lengths, n_heads, head_dim, reach).forward_with(isa, &qkv, vec![f32::NAN; 5]);
+                    assert_eq!(found, scalar, "{isa:?} {head_dim} {reach:?}");
+                    let mut first = 0;
+                    for (place, &len) in lengths.iter().enumerate() {
+                        let (own, own_lengths) = (first..first + len, [len]);
+                        let alone = of(&own_lengths, n_heads, head_dim, reach).forward_with(
+                            isa,
+                            &qkv[own.start * width..own.end * width],
+                            Vec::new(),
+                        );
+                        assert_eq!(
+                            found[own.start * width / 3..own.end * width / 3],
+                            alone,
+                            "{isa:?}, sequence {place}"
+                        );
+                        first = own.end;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,473 @@
+//! A linear layer on bf16: `y = f(x · Wᵀ + b)`, with `x` and `W` rounded to 8 bits of mantissa and sums in f32.
+//!
+//! As in [`super::dense`], but two inputs of an output lie together, and an instruction multiplies and adds both: it adds
+//! the product of the second, rounds, adds that of the first, and rounds. Numbers below the normal range count as zero.
+//! [`Scalar`] does the same, to the bit.
+
+#![expect(clippy::inline_always, reason = "compiled anew for each instruction set")]
+
+use half::bf16;
+use rayon::prelude::*;
+
+use super::share::{Lines, PANEL, Part, Sums, TILE_ROWS, Then, finish, pad, share};
+#[cfg(test)]
+use super::simd::Scalar;
+use super::simd::{LANES, Simd};
+
+/// Pairs of inputs that are summed before the next tile of rows: the panel's weights for them stay in the first cache.
+pub(super) const STEP: usize = 192;
+
+/// Two numbers in bf16, the first in the low bits.
+pub(super) type Pair = u32;
+
+/// The weights of one or more layers with the same inputs.
+#[derive(Clone, Debug)]
+pub(crate) struct Bf16Linear {
+    inputs: usize,
+    outputs: usize,
+    /// `[panels, pairs]`; outputs that are missing in the last panel are zeros.
+    panels: Vec<Lines<Pair>>,
+    /// `[panels]`.
+    bias: Vec<Sums>,
+    isa: Isa,
+}
+
+impl Bf16Linear {
+    /// Whether this processor multiplies bf16 faster than f32.
+    pub(crate) fn is_fast() -> bool {
+        Isa::detect().is_some()
+    }
+
+    /// A layer `[outputs, inputs]` with or without a bias; `None` where [`Bf16Linear::is_fast`] says no.
+    pub(crate) fn new(weight: &[f32], bias: Option<&[f32]>, inputs: usize) -> Option<Self> {
+        Some(Self::with(Isa::detect()?, weight, bias, inputs))
+    }
+
+    fn with(isa: Isa, weight: &[f32], bias: Option<&[f32]>, inputs: usize) -> Self {
+        let (outputs, pairs) = (weight.len() / inputs, inputs.div_ceil(2));
+        let mut panels = vec![Lines([0; PANEL]); outputs.div_ceil(PANEL) * pairs];
+        let of_panels = weight.par_chunks(inputs * PANEL);
+        panels.par_chunks_exact_mut(pairs).zip(of_panels).for_each(|(panel, rows)| {
+            for (lane, row) in rows.chunks_exact(inputs).enumerate() {
+                panel.iter_mut().zip(row.chunks(2)).for_each(|(to, pair)| to.0[lane] = round(pair));
+            }
+        });
+        Self { inputs, outputs, panels, bias: pad(bias, outputs), isa }
+    }
+
+    /// Layers one after the other as one, where panels have room for it: all but the last have whole ones.
+    pub(crate) fn joined(layers: &[&Self]) -> Option<Self> {
+        let (last, others) = layers.split_last()?;
+        if !others.iter().all(|layer| layer.outputs.is_multiple_of(PANEL) && layer.inputs == last.inputs) {
+            return None;
+        }
+        Some(Self {
+            inputs: last.inputs,
+            outputs: layers.iter().map(|layer| layer.outputs).sum(),
+            panels: layers.iter().flat_map(|layer| &layer.panels).copied().collect(),
+            bias: layers.iter().flat_map(|layer| &layer.bias).copied().collect(),
+            isa: last.isa,
+        })
+    }
+
+    pub(crate) fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    pub(crate) fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// # Shapes
+    /// - `x`: `[rows, inputs]`
+    /// - returns `[rows, outputs]`, in the memory of `y`
+    pub(crate) fn forward(&self, x: &[f32], then: Then, y: Vec<f32>) -> Vec<f32> {
+        share(x.len() / self.inputs, [self.inputs, self.outputs], y, |part| self.part(x, part, then))
+    }
+
+    /// A part of the results for `x`, on the caller's thread.
+    pub(super) fn part(&self, x: &[f32], part: Part<'_>, then: Then) {
+        self.isa.run(Block { layer: self, x, part, then });
+    }
+}
+
+/// One or two numbers, rounded to the nearest; the second is zero if it is missing.
+#[inline(always)]
+fn round(pair: &[f32]) -> Pair {
+    let bits = |x: f32| Pair::from(bf16::from_f32(x).to_bits());
+    match *pair {
+        [first, second] => bits(first) | bits(second) << 16,
+        [first] => bits(first),
+        _ => 0,
+    }
+}
+
+/// Rounds rows to pairs.
+#[inline(always)]
+fn round_rows<P: Pairs>(isa: P, x: &[f32], inputs: usize) -> Vec<Pair> {
+    let mut pairs = Vec::with_capacity(x.len().div_ceil(inputs) * inputs.div_ceil(2));
+    for row in x.chunks_exact(inputs) {
+        let (chunks, last) = row.as_chunks::<PANEL>();
+        for chunk in chunks {
+            pairs.extend(isa.round(chunk));
+        }
+        pairs.extend(last.chunks(2).map(round));
+    }
+    pairs
+}
+
+/// What multiplies pairs.
+pub(super) trait Pairs: Copy {
+    type Floats: Simd;
+
+    /// What computes with sums.
+    fn floats(self) -> Self::Floats;
+
+    /// Rounds to the nearest, as [`round`].
+    fn round(self, x: &[f32; PANEL]) -> [Pair; LANES];
+
+    /// One of `a`, one of `b`, and so on.
+    fn zip_pairs(self, a: &[Pair; LANES], b: &[Pair; LANES]) -> [[Pair; LANES]; 2];
+
+    /// The same of floats.
+    #[inline(always)]
+    fn zip(self, a: &[f32; LANES], b: &[f32; LANES]) -> [f32; PANEL] {
+        let [first, second] = self.zip_pairs(bytemuck::cast_ref(a), bytemuck::cast_ref(b));
+        bytemuck::cast([first, second])
+    }
+
+    /// `sum + x · weights` of each lane: the second of a pair first.
+    fn dot(self, sum: Sum<Self>, x: Pair, weights: &[Pair; LANES]) -> Sum<Self>;
+}
+
+/// Sixteen sums.
+type Sum<P> = <<P as Pairs>::Floats as Simd>::V;
+
+/// A computation with pairs.
+pub(super) trait PairKernel {
+    type Output;
+
+    /// Must be `#[inline(always)]`, as all that it calls.
+    fn eval<P: Pairs>(self, isa: P) -> Self::Output;
+}
+
+/// The instruction sets that multiply pairs.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Isa {
+    /// What the others are held against.
+    #[cfg(test)]
+    Scalar(Scalar),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(x86::Avx512Bf16),
+}
+
+impl Isa {
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn detect() -> Option<Self> {
+        x86::Avx512Bf16::new().map(Self::Avx512)
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(super) fn detect() -> Option<Self> {
+        None
+    }
+
+    /// Evaluates `kernel` with it.
+    #[cfg_attr(
+        not(any(test, target_arch = "x86_64")),
+        expect(unused_variables, reason = "there is no instruction set that multiplies pairs")
+    )]
+    pub(super) fn run<K: PairKernel>(self, kernel: K) -> K::Output {
+        match self {
+            #[cfg(test)]
+            Self::Scalar(scalar) => kernel.eval(scalar),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(isa) => isa.run(kernel),
+        }
+    }
+}
+
+/// Some rows, through some panels.
+struct Block<'a> {
+    layer: &'a Bf16Linear,
+    x: &'a [f32],
+    part: Part<'a>,
+    then: Then,
+}
+
+impl PairKernel for Block<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<P: Pairs>(self, isa: P) {
+        let Self { layer, x, part: Part { rows, panels, y, width }, then } = self;
+        let (n_rows, pairs) = (rows.len(), layer.inputs.div_ceil(2));
+        let x = round_rows(isa, &x[rows.start * layer.inputs..rows.end * layer.inputs], layer.inputs);
+        let mut sums = vec![Lines([0.0; PANEL]); n_rows];
+        for (index, panel) in panels.enumerate() {
+            let weights = &layer.panels[panel * pairs..][..pairs];
+            for first in (0..pairs).step_by(STEP) {
+                let step = first..pairs.min(first + STEP);
+                let weights = &weights[step.clone()];
+                let mut row = 0;
+                while row < n_rows {
+                    let rows = TILE_ROWS.into_iter().find(|rows| *rows <= n_rows - row).unwrap_or(1);
+                    let x = &x[row * pairs + step.start..];
+                    let sums = &mut sums[row..row + rows];
+                    if first == 0 {
+                        sums.fill(Lines([0.0; PANEL]));
+                    }
+                    match rows {
+                        12 => add_products::<P, 12>(isa, weights, x, pairs, sums),
+                        6 => add_products::<P, 6>(isa, weights, x, pairs, sums),
+                        3 => add_products::<P, 3>(isa, weights, x, pairs, sums),
+                        _ => add_products::<P, 1>(isa, weights, x, pairs, sums),
+                    }
+                    row += rows;
+                }
+            }
+            finish(isa.floats(), &sums, &layer.bias[panel], then, y, width, index * PANEL);
+        }
+    }
+}
+
+/// `sums += x · weights` for `R` rows of `x`, which are `stride` apart.
+#[inline(always)]
+pub(super) fn add_products<P: Pairs, const R: usize>(
+    isa: P,
+    weights: &[Lines<Pair>],
+    x: &[Pair],
+    stride: usize,
+    sums: &mut [Sums],
+) {
+    let simd = isa.floats();
+    // Loops, because closures aren't always compiled for the instruction set of their caller.
+    let mut rows: [&[Pair]; R] = [&[]; R];
+    for (row, of_row) in rows.iter_mut().enumerate() {
+        *of_row = &x[row * stride..][..weights.len()];
+    }
+    let mut totals = [[simd.splat(0.0); 2]; R];
+    for (totals, sums) in totals.iter_mut().zip(&*sums) {
+        let halves = sums.0.as_chunks::<LANES>().0;
+        *totals = [simd.load(&halves[0]), simd.load(&halves[1])];
+    }
+    for (pair, weights) in weights.iter().enumerate() {
+        let halves = weights.0.as_chunks::<LANES>().0;
+        for (totals, row) in totals.iter_mut().zip(rows) {
+            totals[0] = isa.dot(totals[0], row[pair], &halves[0]);
+            totals[1] = isa.dot(totals[1], row[pair], &halves[1]);
+        }
+    }
+    for (sums, totals) in sums.iter_mut().zip(totals) {
+        let halves = sums.0.as_chunks_mut::<LANES>().0;
+        halves[0] = simd.to_array(totals[0]);
+        halves[1] = simd.to_array(totals[1]);
+    }
+}
+
+#[cfg(test)]
+impl Pairs for Scalar {
+    type Floats = Self;
+
+    fn floats(self) -> Self {
+        self
+    }
+
+    fn round(self, x: &[f32; PANEL]) -> [Pair; LANES] {
+        let pairs = x.as_chunks::<2>().0;
+        std::array::from_fn(|lane| round(&pairs[lane]))
+    }
+
+    fn zip_pairs(self, a: &[Pair; LANES], b: &[Pair; LANES]) -> [[Pair; LANES]; 2] {
+        let place = |at: usize| if at.is_multiple_of(2) { a[at / 2] } else { b[at / 2] };
+        [std::array::from_fn(place), std::array::from_fn(|lane| place(LANES + lane))]
+    }
+
+    fn dot(self, sum: [f32; LANES], x: Pair, weights: &[Pair; LANES]) -> [f32; LANES] {
+        let flush = |x: f32| if x.is_subnormal() { 0.0_f32.copysign(x) } else { x };
+        let second = |pair: Pair| flush(f32::from_bits(pair & 0xffff_0000));
+        let first = |pair: Pair| flush(f32::from_bits(pair << 16));
+        std::array::from_fn(|lane| {
+            let sum = flush(second(x).mul_add(second(weights[lane]), flush(sum[lane])));
+            flush(first(x).mul_add(first(weights[lane]), sum))
+        })
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::{
+        __m512, __m512bh, __m512i, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_loadu_ps, _mm512_loadu_si512,
+        _mm512_permutex2var_epi32, _mm512_set1_epi32,
+    };
+    use std::mem::transmute;
+
+    use super::{LANES, PANEL, Pair, PairKernel, Pairs};
+    use crate::ops::cpu::simd::x86::Avx512;
+
+    /// AVX-512 F and BF16.
+    #[derive(Clone, Copy, Debug)]
+    pub(in super::super) struct Avx512Bf16(Avx512);
+
+    impl Avx512Bf16 {
+        pub(super) fn new() -> Option<Self> {
+            Avx512::new().filter(|_| is_x86_feature_detected!("avx512bf16")).map(Self)
+        }
+
+        pub(super) fn run<K: PairKernel>(self, kernel: K) -> K::Output {
+            #[target_feature(enable = "avx512f,avx512bf16")]
+            fn body<K: PairKernel>(isa: Avx512Bf16, kernel: K) -> K::Output {
+                kernel.eval(isa)
+            }
+            #[expect(unsafe_code, reason = "the caller of a target_feature function vouches for the feature")]
+            // SAFETY: `self` is the proof that the processor has it.
+            unsafe {
+                body(self, kernel)
+            }
+        }
+    }
+
+    impl Pairs for Avx512Bf16 {
+        type Floats = Avx512;
+
+        #[inline(always)]
+        fn floats(self) -> Avx512 {
+            self.0
+        }
+
+        #[inline(always)]
+        fn round(self, x: &[f32; PANEL]) -> [Pair; LANES] {
+            #[expect(unsafe_code, reason = "instructions that the processor has, on thirty-two floats")]
+            // SAFETY: `self` is the proof, sixteen floats lie at either place, and any bits are as many integers.
+            unsafe {
+                let (first, second) = (_mm512_loadu_ps(x.as_ptr()), _mm512_loadu_ps(x.as_ptr().add(LANES)));
+                transmute::<__m512bh, [Pair; LANES]>(_mm512_cvtne2ps_pbh(second, first))
+            }
+        }
+
+        #[inline(always)]
+        fn zip_pairs(self, a: &[Pair; LANES], b: &[Pair; LANES]) -> [[Pair; LANES]; 2] {
+            const FIRST: [u32; LANES] = [0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23];
+            const SECOND: [u32; LANES] = [8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31];
+            #[expect(unsafe_code, reason = "instructions that the processor has, on sixteen pairs")]
+            // SAFETY: `self` is the proof, and any bits are pairs.
+            unsafe {
+                let load = |x: &[u32; LANES]| _mm512_loadu_si512(x.as_ptr().cast());
+                let (a, b) = (load(a), load(b));
+                let first = _mm512_permutex2var_epi32(a, load(&FIRST), b);
+                let second = _mm512_permutex2var_epi32(a, load(&SECOND), b);
+                [transmute::<__m512i, [Pair; LANES]>(first), transmute::<__m512i, [Pair; LANES]>(second)]
+            }
+        }
+
+        #[inline(always)]
+        fn dot(self, sum: __m512, x: Pair, weights: &[Pair; LANES]) -> __m512 {
+            #[expect(unsafe_code, reason = "instructions that the processor has, on sixteen pairs")]
+            // SAFETY: `self` is the proof, and any bits are pairs.
+            unsafe {
+                let weights = transmute::<__m512i, __m512bh>(_mm512_loadu_si512(weights.as_ptr().cast()));
+                let x = transmute::<__m512i, __m512bh>(_mm512_set1_epi32(x.cast_signed()));
+                _mm512_dpbf16_ps(sum, x, weights)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(len: usize, seed: usize) -> Vec<f32> {
+        (0..len).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0).collect()
+    }
+
+    fn rounded(x: f32) -> f64 {
+        bf16::from_f32(x).to_f64()
+    }
+
+    fn every_isa() -> impl Iterator<Item = Isa> {
+        std::iter::once(Isa::Scalar(Scalar)).chain(Isa::detect())
+    }
+
+    /// Rows, inputs, outputs: nothing divides a panel, a tile or a step.
+    const SIZES: [[usize; 3]; 6] = [[1, 1, 1], [2, 7, 33], [13, 400, 70], [29, 387, 32], [101, 64, 100], [250, 40, 65]];
+
+    #[test]
+    fn products_are_right_and_the_same_on_every_instruction_set_and_row_by_row() {
+        for [rows, inputs, outputs] in SIZES {
+            let (weight, bias, x) = (numbers(outputs * inputs, 1), numbers(outputs, 2), numbers(rows * inputs, 3));
+            for isa in every_isa() {
+                let layer = Bf16Linear::with(isa, &weight, Some(&bias), inputs);
+                let found = layer.forward(&x, Then::Nothing, Vec::new());
+                for (row, y) in found.chunks(outputs).enumerate() {
+                    for (output, found) in y.iter().enumerate() {
+                        let terms = weight[output * inputs..][..inputs].iter().zip(&x[row * inputs..]);
+                        let sum: f64 = terms.map(|(w, x)| rounded(*w) * rounded(*x)).sum();
+                        let error = (f64::from(*found) - sum - f64::from(bias[output])).abs();
+                        assert!(error <= 1e-5 * (inputs as f64).sqrt(), "{rows} {inputs} {outputs}: {error}");
+                    }
+                }
+                let alone: Vec<f32> =
+                    x.chunks(inputs).flat_map(|x| layer.forward(x, Then::Nothing, Vec::new())).collect();
+                assert_eq!(alone, found, "{isa:?} {rows} {inputs} {outputs}, row by row");
+                let scalar = Bf16Linear::with(Isa::Scalar(Scalar), &weight, Some(&bias), inputs);
+                let exact = |y: Vec<f32>| y.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+                assert_eq!(
+                    exact(found),
+                    exact(scalar.forward(&x, Then::Nothing, Vec::new())),
+                    "{isa:?} {rows} {inputs} {outputs}"
+                );
+            }
+        }
+    }
+
+    /// Where two roundings, their order, and what counts as zero show.
+    #[test]
+    fn numbers_of_all_sizes_give_the_same_bits() {
+        let (rows, inputs, outputs) = (13, 70, 40);
+        let sized = |len: usize, seed: usize| -> Vec<f32> {
+            let sizes = (0..len).map(|i| ((i * 31 + seed) % 140) as i32 - 70);
+            numbers(len, seed).into_iter().zip(sizes).map(|(x, size)| x * 2_f32.powi(size)).collect()
+        };
+        let mut x = sized(rows * inputs, 5);
+        x[3] = f32::MIN_POSITIVE / 4.0;
+        x[4] = -f32::MIN_POSITIVE;
+        let weight = sized(outputs * inputs, 6);
+        let found = |isa| {
+            let y = Bf16Linear::with(isa, &weight, None, inputs).forward(&x, Then::Nothing, Vec::new());
+            y.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+        };
+        for isa in every_isa() {
+            assert_eq!(found(isa), found(Isa::Scalar(Scalar)), "{isa:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_is_not_lost() {
+        for isa in every_isa() {
+            let layer = Bf16Linear::with(isa, &[1.0; 64], None, 64);
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let mut x = [1.0; 64];
+                x[33] = bad;
+                assert!(!layer.forward(&x, Then::Nothing, Vec::new())[0].is_finite(), "{isa:?} {bad}");
+            }
+        }
+    }
+
+    #[test]
+    fn joined_layers_are_as_those_one_by_one() {
+        let (inputs, x) = (50, numbers(3 * 50, 4));
+        for isa in every_isa() {
+            let layer = |outputs| Bf16Linear::with(isa, &numbers(outputs * inputs, outputs), None, inputs);
+            let layers = [64, 32, 20].map(layer);
+            let joined = Bf16Linear::joined(&layers.each_ref()).expect("whole panels but for the last");
+            let y = joined.forward(&x, Then::Silu, Vec::new());
+            let apart = layers.each_ref().map(|layer| layer.forward(&x, Then::Silu, Vec::new()));
+            for (row, y) in y.chunks(116).enumerate() {
+                let expected = apart.iter().zip([64, 32, 20]).flat_map(|(y, width)| &y[row * width..(row + 1) * width]);
+                assert!(y.iter().eq(expected), "row {row}");
+            }
+            assert!(Bf16Linear::joined(&[&layers[2], &layers[0]]).is_none());
+        }
+    }
+}

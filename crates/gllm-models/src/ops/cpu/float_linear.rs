@@ -1,0 +1,97 @@
+//! A linear layer whose weights are floats in the model's files, in the numbers that it is multiplied in.
+
+use gllm_core::Precision;
+
+use super::bf16::Bf16Linear;
+use super::dense::DenseLinear;
+use super::int8::Int8Linear;
+use super::share::{Part, Then, has_rows_for_all, share_rows};
+
+/// The weights of one or more layers with the same inputs.
+#[derive(Clone, Debug)]
+pub(crate) enum FloatLinear {
+    F32(DenseLinear),
+    Bf16(Bf16Linear),
+    Int8(Int8Linear),
+}
+
+impl FloatLinear {
+    /// A layer `[outputs, inputs]` with or without a bias, in `f32` where there is nothing for `precision`.
+    pub(crate) fn new(precision: Precision, weight: &[f32], bias: Option<&[f32]>, inputs: usize) -> Self {
+        let narrow = match precision {
+            Precision::Bf16 => Bf16Linear::new(weight, bias, inputs).map(Self::Bf16),
+            Precision::Int8 => Some(Self::Int8(Int8Linear::new(weight, bias, inputs))),
+            _ => None,
+        };
+        narrow.unwrap_or_else(|| Self::F32(DenseLinear::new(weight, bias, inputs)))
+    }
+
+    /// Layers one after the other as one, where they can be.
+    pub(crate) fn joined(layers: &[&Self]) -> Option<Self> {
+        macro_rules! joined {
+            ($kind:ident, $layer:ident) => {{
+                let layers = layers.iter().map(|layer| if let Self::$kind(layer) = layer { Some(layer) } else { None });
+                $layer::joined(&layers.collect::<Option<Vec<_>>>()?).map(Self::$kind)
+            }};
+        }
+        match layers.first()? {
+            Self::F32(_) => joined!(F32, DenseLinear),
+            Self::Bf16(_) => joined!(Bf16, Bf16Linear),
+            Self::Int8(_) => joined!(Int8, Int8Linear),
+        }
+    }
+
+    fn inputs(&self) -> usize {
+        match self {
+            Self::F32(layer) => layer.inputs(),
+            Self::Bf16(layer) => layer.inputs(),
+            Self::Int8(layer) => layer.inputs(),
+        }
+    }
+
+    pub(crate) fn outputs(&self) -> usize {
+        match self {
+            Self::F32(layer) => layer.outputs(),
+            Self::Bf16(layer) => layer.outputs(),
+            Self::Int8(layer) => layer.outputs(),
+        }
+    }
+
+    /// # Shapes
+    /// - `x`: `[rows, inputs]`
+    /// - returns `[rows, outputs]`, in the memory of `y`
+    pub(crate) fn forward(&self, x: &[f32], then: Then, y: Vec<f32>) -> Vec<f32> {
+        match self {
+            Self::F32(layer) => layer.forward(x, then, y),
+            Self::Bf16(layer) => layer.forward(x, then, y),
+            Self::Int8(layer) => layer.forward(x, then, y),
+        }
+    }
+
+    /// [`FloatLinear::forward`] on the caller's thread, into `y`.
+    fn rows(&self, x: &[f32], then: Then, y: &mut [f32]) {
+        match self {
+            Self::F32(layer) => layer.part(x, Part::whole(y, layer.outputs()), then),
+            Self::Bf16(layer) => layer.part(x, Part::whole(y, layer.outputs()), then),
+            Self::Int8(layer) => layer.part(x, Part::whole(y, layer.outputs()), then),
+        }
+    }
+}
+
+/// `down(then(up(x)))`, a few rows at a time where there are many, so that what is between them stays in the cache.
+///
+/// # Shapes
+/// - `x`: `[rows, inputs of up]`
+/// - returns `[rows, outputs of down]`, in the memory of `y`
+pub(crate) fn feed_forward(x: &[f32], up: &FloatLinear, then: Then, down: &FloatLinear, y: Vec<f32>) -> Vec<f32> {
+    let inputs = up.inputs();
+    let n_rows = x.len() / inputs;
+    if !has_rows_for_all(n_rows) {
+        return down.forward(&up.forward(x, then, Vec::new()), Then::Nothing, y);
+    }
+    share_rows(n_rows, down.outputs(), y, |rows, y| {
+        let mut inner = vec![0.0; rows.len() * up.outputs()];
+        up.rows(&x[rows.start * inputs..rows.end * inputs], then, &mut inner);
+        down.rows(&inner, Then::Nothing, y);
+    })
+}

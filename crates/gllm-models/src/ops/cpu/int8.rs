@@ -1,0 +1,495 @@
+//! A linear layer on 8 bits: `y = f(x · Wᵀ + b)`, with `x` and `W` as whole numbers, scaled in groups of 128 inputs.
+//!
+//! A group of an output's weights is `scale · code`, codes from -127 to 127; a group of a row of activations is
+//! `low + step · code`, codes from 0 to 255, so that both ends of its range are exact: what normalisation and GELU give
+//! isn't centred, and a few inputs are far larger than the others. Both are groups of the same inputs, so an input that is
+//! far off costs its neighbours precision and nobody else. Within a group sums are exact; groups are added in f32 in the
+//! order of the inputs. So a result is the same, bit for bit, whatever rows stand beside it, on any number of threads and
+//! with any instruction set.
+
+#![expect(clippy::inline_always, reason = "compiled anew for each instruction set")]
+
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use rayon::prelude::*;
+
+use super::share::{Lines, PANEL, Part, Sums, TILE_ROWS, Then, finish, pad, share};
+use super::simd::{LANES, Scalar, Simd};
+
+/// Inputs whose codes lie together, for each output.
+const QUAD: usize = 4;
+
+/// Inputs that share scales.
+const GROUP: usize = 128;
+
+/// Quads of a group.
+const QUADS: usize = GROUP / QUAD;
+
+/// The codes of a quad, the first in the lowest byte.
+type Quad = u32;
+
+/// The weights of one or more layers with the same inputs.
+#[derive(Clone, Debug)]
+pub(crate) struct Int8Linear {
+    inputs: usize,
+    outputs: usize,
+    /// `[panels, groups]`.
+    groups: Vec<PanelGroup>,
+    /// `[panels]`.
+    bias: Vec<Sums>,
+    isa: Isa,
+}
+
+/// A group of inputs of the outputs of a panel; inputs and outputs that are missing are zeros.
+#[derive(Clone, Debug)]
+struct PanelGroup {
+    codes: [Lines<Quad>; QUADS],
+    scales: Lines<f32>,
+    /// The sum of the scaled codes, to be multiplied with the lowest activation.
+    sums: Lines<f32>,
+}
+
+/// How the codes of a group of inputs are to be read, for each row of a tile of the most rows.
+#[derive(Clone, Copy, Debug)]
+struct Ranges {
+    steps: [f32; TILE_ROWS[0]],
+    lows: [f32; TILE_ROWS[0]],
+}
+
+impl Int8Linear {
+    /// Whether this processor multiplies codes with instructions that there is a kernel for.
+    pub(crate) fn is_fast() -> bool {
+        !matches!(Isa::detect(), Isa::Scalar(_))
+    }
+
+    /// A layer `[outputs, inputs]` with or without a bias.
+    pub(crate) fn new(weight: &[f32], bias: Option<&[f32]>, inputs: usize) -> Self {
+        Self::with(Isa::detect(), weight, bias, inputs)
+    }
+
+    fn with(isa: Isa, weight: &[f32], bias: Option<&[f32]>, inputs: usize) -> Self {
+        let (outputs, n_groups) = (weight.len() / inputs, inputs.div_ceil(GROUP));
+        let n_panels = outputs.div_ceil(PANEL);
+        let groups = (0..n_panels * n_groups).into_par_iter().map(|index| {
+            let (panel, group) = (index / n_groups, index % n_groups);
+            let rows = weight.chunks_exact(inputs).skip(panel * PANEL).take(PANEL);
+            PanelGroup::new(rows.map(|row| &row[group * GROUP..inputs.min((group + 1) * GROUP)]))
+        });
+        Self { inputs, outputs, groups: groups.collect(), bias: pad(bias, outputs), isa }
+    }
+
+    /// Layers one after the other as one, where panels have room for it: all but the last have whole ones.
+    pub(crate) fn joined(layers: &[&Self]) -> Option<Self> {
+        let (last, others) = layers.split_last()?;
+        if !others.iter().all(|layer| layer.outputs.is_multiple_of(PANEL) && layer.inputs == last.inputs) {
+            return None;
+        }
+        Some(Self {
+            inputs: last.inputs,
+            outputs: layers.iter().map(|layer| layer.outputs).sum(),
+            groups: layers.iter().flat_map(|layer| &layer.groups).cloned().collect(),
+            bias: layers.iter().flat_map(|layer| &layer.bias).copied().collect(),
+            isa: last.isa,
+        })
+    }
+
+    pub(crate) fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    pub(crate) fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// # Shapes
+    /// - `x`: `[rows, inputs]`
+    /// - returns `[rows, outputs]`, in the memory of `y`
+    pub(crate) fn forward(&self, x: &[f32], then: Then, y: Vec<f32>) -> Vec<f32> {
+        share(x.len() / self.inputs, [self.inputs, self.outputs], y, |part| self.part(x, part, then))
+    }
+
+    /// A part of the results for `x`, on the caller's thread.
+    pub(super) fn part(&self, x: &[f32], part: Part<'_>, then: Then) {
+        self.isa.run(Block { layer: self, x, part, then });
+    }
+}
+
+impl PanelGroup {
+    /// Of the weights of each output, at most [`GROUP`] of each.
+    fn new<'a>(outputs: impl Iterator<Item = &'a [f32]>) -> Self {
+        let nothing = Lines([0.0; PANEL]);
+        let mut made = Self { codes: [Lines([0; PANEL]); QUADS], scales: nothing, sums: nothing };
+        for (lane, weights) in outputs.enumerate() {
+            let largest = weights.iter().fold(0.0_f32, |largest, weight| largest.max(weight.abs()));
+            let inverse = 127.0 / largest;
+            // Infinite for zeros and for subnormal numbers, which count as zeros.
+            let inverse = if inverse.is_finite() { inverse } else { 0.0 };
+            let scale = largest / 127.0;
+            let mut sum = 0_i32;
+            for (quads, weights) in made.codes.iter_mut().zip(weights.chunks(QUAD)) {
+                let mut codes = [0_u8; QUAD];
+                for (code, weight) in codes.iter_mut().zip(weights) {
+                    let rounded = (weight * inverse).round_ties_even() as i8;
+                    sum += i32::from(rounded);
+                    *code = rounded.cast_unsigned();
+                }
+                quads.0[lane] = Quad::from_le_bytes(codes);
+            }
+            // What isn't finite stays so.
+            made.scales.0[lane] = if weights.iter().all(|weight| weight.is_finite()) { scale } else { f32::NAN };
+            made.sums.0[lane] = made.scales.0[lane] * sum as f32;
+        }
+        made
+    }
+}
+
+/// Rows of activations in codes.
+struct Codes {
+    /// `[rows, groups]`.
+    quads: Vec<[Quad; QUADS]>,
+    /// `[tiles, groups]`.
+    ranges: Vec<Ranges>,
+    groups: usize,
+}
+
+impl Codes {
+    #[inline(always)]
+    fn new<S: Simd>(simd: S, x: &[f32], inputs: usize) -> Self {
+        let (rows, groups) = (x.len() / inputs, inputs.div_ceil(GROUP));
+        let nothing = Ranges { steps: [0.0; TILE_ROWS[0]], lows: [0.0; TILE_ROWS[0]] };
+        let mut made = Self {
+            quads: vec![[0; QUADS]; rows * groups],
+            ranges: vec![nothing; rows.div_ceil(TILE_ROWS[0]) * groups],
+            groups,
+        };
+        for ((row, x), quads) in x.chunks_exact(inputs).enumerate().zip(made.quads.chunks_exact_mut(groups)) {
+            let ranges = &mut made.ranges[row / TILE_ROWS[0] * groups..][..groups];
+            for ((x, quads), ranges) in x.chunks(GROUP).zip(quads).zip(ranges) {
+                let (step, low) = quantize(simd, x, quads);
+                ranges.steps[row % TILE_ROWS[0]] = step;
+                ranges.lows[row % TILE_ROWS[0]] = low;
+            }
+        }
+        made
+    }
+}
+
+/// Added to a number below 2²², it leaves the nearest integer in the lowest bits, the even one of two.
+const ROUND: f32 = (3 << 22) as f32;
+
+/// Writes the codes of a group, and returns their step and the number that code 0 stands for. Where a number isn't
+/// finite, neither are they.
+#[inline(always)]
+fn quantize<S: Simd>(simd: S, x: &[f32], quads: &mut [Quad; QUADS]) -> (f32, f32) {
+    let mut padded = [x[0]; GROUP];
+    let x: &[f32; GROUP] = if let Some(x) = x.as_array() {
+        x
+    } else {
+        padded[..x.len()].copy_from_slice(x);
+        &padded
+    };
+    let vectors = x.as_chunks::<LANES>().0;
+    let (mut lowest, mut highest) = (simd.splat(f32::INFINITY), simd.splat(f32::NEG_INFINITY));
+    let mut zero = simd.splat(0.0);
+    for vector in vectors {
+        let x = simd.load(vector);
+        lowest = simd.min(x, lowest);
+        highest = simd.max(x, highest);
+        // Unless a number isn't finite: comparisons lose what isn't a number.
+        zero = simd.fma(x, simd.splat(0.0), zero);
+    }
+    if simd.has_nan(zero) {
+        return (f32::NAN, f32::NAN);
+    }
+    let low = simd.smallest(lowest);
+    let span = simd.largest(highest) - low;
+    let inverse = 255.0 / span;
+    // Infinite for numbers that are all the same, or nearly.
+    let inverse = if inverse.is_finite() { inverse } else { 0.0 };
+    let (off, factor, round) = (simd.splat(low), simd.splat(inverse), simd.splat(ROUND));
+    for (quads, vector) in quads.as_chunks_mut::<{ LANES / QUAD }>().0.iter_mut().zip(vectors) {
+        let codes = simd.fma(simd.sub(simd.load(vector), off), factor, round);
+        *quads = simd.low_bytes(codes);
+    }
+    (span / 255.0, low)
+}
+
+/// What multiplies codes.
+trait Dots: Copy {
+    type Floats: Simd;
+    /// Sixteen sums.
+    type Sums: Copy;
+
+    /// What computes with the sums of groups.
+    fn floats(self) -> Self::Floats;
+
+    fn zero(self) -> Self::Sums;
+
+    /// `sums + x · weights` of each lane, `x` unsigned and weights signed.
+    fn dot(self, sums: Self::Sums, x: Quad, weights: &[Quad; LANES]) -> Self::Sums;
+
+    /// Exact below 2²⁴.
+    fn to_floats(self, sums: Self::Sums) -> <Self::Floats as Simd>::V;
+}
+
+/// The instruction sets that multiply codes.
+#[derive(Clone, Copy, Debug)]
+enum Isa {
+    Scalar(Scalar),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(super::simd::x86::Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(x86::Avx512Vnni),
+}
+
+impl Isa {
+    /// The best one.
+    fn detect() -> Self {
+        Self::all().next_back().unwrap_or(Self::Scalar(Scalar))
+    }
+
+    /// All of them, the best last.
+    fn all() -> impl DoubleEndedIterator<Item = Self> {
+        #[cfg(target_arch = "x86_64")]
+        let vector = [super::simd::x86::Avx2::new().map(Self::Avx2), x86::Avx512Vnni::new().map(Self::Avx512)];
+        #[cfg(not(target_arch = "x86_64"))]
+        let vector: [Option<Self>; 0] = [];
+        std::iter::once(Self::Scalar(Scalar)).chain(vector.into_iter().flatten())
+    }
+
+    fn run(self, block: Block<'_>) {
+        match self {
+            Self::Scalar(scalar) => block.eval::<_, 1>(scalar),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(isa) => x86::run_avx2(isa, block),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(isa) => isa.run(block),
+        }
+    }
+}
+
+/// Some rows, through some panels.
+struct Block<'a> {
+    layer: &'a Int8Linear,
+    x: &'a [f32],
+    part: Part<'a>,
+    then: Then,
+}
+
+impl Block<'_> {
+    /// With at most `MOST` rows at once.
+    #[inline(always)]
+    fn eval<D: Dots, const MOST: usize>(self, isa: D) {
+        let Self { layer, x, part: Part { rows, panels, y, width }, then } = self;
+        let (n_rows, n_groups) = (rows.len(), layer.inputs.div_ceil(GROUP));
+        let simd = isa.floats();
+        let x = Codes::new(simd, &x[rows.start * layer.inputs..rows.end * layer.inputs], layer.inputs);
+        let mut totals = vec![Lines([0.0; PANEL]); n_rows];
+        for (index, panel) in panels.enumerate() {
+            totals.fill(Lines([0.0; PANEL]));
+            for (group, weights) in layer.groups[panel * n_groups..][..n_groups].iter().enumerate() {
+                let mut row = 0;
+                while row < n_rows {
+                    let most = MOST.min(n_rows - row);
+                    let rows = TILE_ROWS.into_iter().find(|rows| *rows <= most).unwrap_or(1);
+                    let totals = &mut totals[row..row + rows];
+                    match rows {
+                        12 => add_group::<D, 12>(isa, weights, &x, (row, group), totals),
+                        6 => add_group::<D, 6>(isa, weights, &x, (row, group), totals),
+                        3 => add_group::<D, 3>(isa, weights, &x, (row, group), totals),
+                        _ => add_group::<D, 1>(isa, weights, &x, (row, group), totals),
+                    }
+                    row += rows;
+                }
+            }
+            finish(simd, &totals, &layer.bias[panel], then, y, width, index * PANEL);
+        }
+    }
+}
+
+/// Adds the products of a group of inputs for `R` rows of `x`, from `row` on: all of one tile of the most rows.
+#[inline(always)]
+fn add_group<D: Dots, const R: usize>(
+    isa: D,
+    weights: &PanelGroup,
+    x: &Codes,
+    (row, group): (usize, usize),
+    totals: &mut [Sums],
+) {
+    let simd = isa.floats();
+    let quads = &x.quads[row * x.groups + group..];
+    // Loops, because closures aren't always compiled for the instruction set of their caller.
+    let mut rows = [&quads[0]; R];
+    for (row, of_row) in rows.iter_mut().enumerate() {
+        *of_row = &quads[row * x.groups];
+    }
+    let ranges = &x.ranges[row / TILE_ROWS[0] * x.groups + group];
+    let (Some(steps), Some(lows)) =
+        (ranges.steps[row % TILE_ROWS[0]..].first_chunk::<R>(), ranges.lows[row % TILE_ROWS[0]..].first_chunk::<R>())
+    else {
+        return;
+    };
+    let Some(totals) = totals.first_chunk_mut::<R>() else { return };
+    let mut dots = [[isa.zero(); 2]; R];
+    for (quad, weights) in weights.codes.iter().enumerate() {
+        let halves = weights.0.as_chunks::<LANES>().0;
+        for (dots, row) in dots.iter_mut().zip(rows) {
+            dots[0] = isa.dot(dots[0], row[quad], &halves[0]);
+            dots[1] = isa.dot(dots[1], row[quad], &halves[1]);
+        }
+    }
+    let halves = |of: &Lines<f32>| [simd.load(&of.0.as_chunks().0[0]), simd.load(&of.0.as_chunks().0[1])];
+    let (scales, sums) = (halves(&weights.scales), halves(&weights.sums));
+    for row in 0..R {
+        let (step, low) = (simd.splat(steps[row]), simd.splat(lows[row]));
+        for half in 0..2 {
+            let total = &mut totals[row].0.as_chunks_mut::<LANES>().0[half];
+            let dot = simd.mul(isa.to_floats(dots[row][half]), step);
+            let sum = simd.fma(dot, scales[half], simd.load(total));
+            *total = simd.to_array(simd.fma(low, sums[half], sum));
+        }
+    }
+}
+
+impl Dots for Scalar {
+    type Floats = Self;
+    type Sums = [i32; LANES];
+
+    #[inline(always)]
+    fn floats(self) -> Self {
+        self
+    }
+
+    #[inline(always)]
+    fn zero(self) -> [i32; LANES] {
+        [0; LANES]
+    }
+
+    #[inline(always)]
+    fn dot(self, sums: [i32; LANES], x: Quad, weights: &[Quad; LANES]) -> [i32; LANES] {
+        let x = x.to_le_bytes();
+        std::array::from_fn(|lane| {
+            let products = x.iter().zip(weights[lane].to_le_bytes());
+            sums[lane] + products.map(|(x, weight)| i32::from(*x) * i32::from(weight.cast_signed())).sum::<i32>()
+        })
+    }
+
+    #[inline(always)]
+    fn to_floats(self, sums: [i32; LANES]) -> [f32; LANES] {
+        sums.map(|sum| sum as f32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(len: usize, seed: usize) -> Vec<f32> {
+        (0..len).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0).collect()
+    }
+
+    /// Rows, inputs, outputs: nothing divides a panel, a tile or a group.
+    const SIZES: [[usize; 3]; 6] =
+        [[1, 1, 1], [2, 7, 33], [13, 400, 70], [29, 387, 32], [101, 128, 100], [250, 40, 65]];
+
+    #[test]
+    fn products_are_near_and_the_same_on_every_instruction_set_and_row_by_row() {
+        for [rows, inputs, outputs] in SIZES {
+            let (weight, bias, x) = (numbers(outputs * inputs, 1), numbers(outputs, 2), numbers(rows * inputs, 3));
+            let mut expected: Option<Vec<f32>> = None;
+            for isa in Isa::all() {
+                let layer = Int8Linear::with(isa, &weight, Some(&bias), inputs);
+                let found = layer.forward(&x, Then::Nothing, Vec::new());
+                for (row, y) in found.chunks(outputs).enumerate() {
+                    for (output, found) in y.iter().enumerate() {
+                        let terms = weight[output * inputs..][..inputs].iter().zip(&x[row * inputs..]);
+                        let sum: f64 = terms.map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
+                        let error = (f64::from(*found) - sum - f64::from(bias[output])).abs();
+                        assert!(error <= 0.012 * (inputs as f64).sqrt(), "{rows} {inputs} {outputs}: {error}");
+                    }
+                }
+                let alone: Vec<f32> =
+                    x.chunks(inputs).flat_map(|x| layer.forward(x, Then::Nothing, Vec::new())).collect();
+                assert_eq!(alone, found, "{isa:?} {rows} {inputs} {outputs}, row by row");
+                assert_eq!(expected.get_or_insert_with(|| found.clone()), &found, "{isa:?} {rows} {inputs} {outputs}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_codes_overflow_nowhere_and_whole_numbers_are_exact() {
+        let (inputs, outputs) = (3 * GROUP, 34);
+        for sign in [1.0, -1.0] {
+            let weight = vec![127.0 * sign; outputs * inputs];
+            // Codes are the numbers themselves, from 0 to 255.
+            let x: Vec<f32> = (0..inputs).map(|i| if i % GROUP == 0 { 0.0 } else { 255.0 }).collect();
+            for isa in Isa::all() {
+                let y = Int8Linear::with(isa, &weight, None, inputs).forward(&x, Then::Nothing, Vec::new());
+                let exact = 127.0 * sign * x.iter().sum::<f32>();
+                assert!(y.iter().all(|y| (y - exact).abs() <= exact.abs() * 1e-6), "{isa:?}: {y:?}, expected {exact}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_input_that_is_far_off_costs_its_own_group_alone() {
+        let (inputs, weight) = (2 * GROUP, numbers(2 * GROUP, 8));
+        let mut x = numbers(inputs, 9);
+        let calm = &x.clone()[GROUP..];
+        x[5] = 1e4;
+        let mut of_second = weight.clone();
+        of_second[..GROUP].fill(0.0);
+        let layer = Int8Linear::new(&of_second, None, inputs);
+        let exact: f64 = calm.iter().zip(&weight[GROUP..]).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
+        let found = f64::from(layer.forward(&x, Then::Nothing, Vec::new())[0]);
+        assert!((found - exact).abs() <= 0.1, "{found}, expected {exact}");
+    }
+
+    #[test]
+    fn numbers_that_are_all_the_same_are_exact() {
+        let (inputs, weight) = (130, numbers(130, 7));
+        for same in [0.0, -3.5, 1e-40, 1e30] {
+            let zeros = Int8Linear::new(&vec![1.0; inputs], None, inputs).forward(
+                &vec![same; inputs],
+                Then::Nothing,
+                Vec::new(),
+            );
+            let exact = same * inputs as f32;
+            assert!((zeros[0] - exact).abs() <= exact.abs() * 1e-6, "{same}: {zeros:?}");
+            let layer = Int8Linear::new(&weight, None, inputs);
+            assert!(layer.forward(&vec![same; inputs], Then::Nothing, Vec::new())[0].is_finite(), "{same}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_is_not_lost() {
+        for isa in Isa::all() {
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                for place in [0, 33, 64] {
+                    let (mut x, mut weight) = ([1.0; 65], [1.0; 65]);
+                    x[place] = bad;
+                    let y = Int8Linear::with(isa, &weight, None, 65).forward(&x, Then::Nothing, Vec::new());
+                    assert!(!y[0].is_finite(), "{isa:?} {bad} at {place}");
+                    weight[place] = bad;
+                    let y = Int8Linear::with(isa, &weight, None, 65).forward(&[1.0; 65], Then::Nothing, Vec::new());
+                    assert!(!y[0].is_finite(), "{isa:?} {bad} as weight {place}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn joined_layers_are_as_those_one_by_one() {
+        let (inputs, x) = (150, numbers(3 * 150, 4));
+        let layers = [64, 32, 20].map(|outputs| Int8Linear::new(&numbers(outputs * inputs, outputs), None, inputs));
+        let joined = Int8Linear::joined(&layers.each_ref()).expect("whole panels but for the last");
+        let y = joined.forward(&x, Then::Silu, Vec::new());
+        let apart = layers.each_ref().map(|layer| layer.forward(&x, Then::Silu, Vec::new()));
+        for (row, y) in y.chunks(116).enumerate() {
+            let expected = apart.iter().zip([64, 32, 20]).flat_map(|(y, width)| &y[row * width..(row + 1) * width]);
+            assert!(y.iter().eq(expected), "row {row}");
+        }
+        assert!(Int8Linear::joined(&[&layers[2], &layers[0]]).is_none());
+    }
+}
