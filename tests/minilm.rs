@@ -48,7 +48,7 @@ fn vectors_match_on_ndarray() {
 fn vectors_in_every_precision_match_as_far_as_it_goes() {
     let Some(folder) = folder() else { return };
     for (precision, on_average, at_least) in
-        [(Precision::Auto, 0.9999, 0.9999), (Precision::Bf16, 0.9999, 0.9999), (Precision::Int8, 0.999, 0.998)]
+        [(Precision::Auto, 0.9999, 0.9999), (Precision::Bf16, 0.9999, 0.9999), (Precision::Int8, 0.999, 0.996)]
     {
         let engine = EmbeddingEngine::load(folder, Target::new(Device::flex(), precision)).expect("a valid model");
         let (found, expected) = (embed(&engine, &texts(), &EmbedOptions::default()), expected());
