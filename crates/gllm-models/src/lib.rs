@@ -47,6 +47,7 @@ mod sentence_config;
 mod sequences;
 mod sparse;
 mod text_sequence;
+mod weight_bytes;
 mod weights;
 
 pub mod device;
@@ -79,4 +80,5 @@ pub use sentence::{PoolingMode, SentencePipeline};
 pub use sequences::Sequences;
 pub use sparse::{LexicalHead, SparseHead, SpladeHead};
 pub use text_sequence::TextSequence;
+pub use weight_bytes::weight_bytes;
 pub use weights::Weights;

@@ -215,6 +215,11 @@ fn refused(refusal: Refusal, capacity: usize, asked: Instant) -> Error {
     }
 }
 
+/// The error that answers a request, made at `asked`, that isn't wanted any more, if it isn't.
+pub(crate) fn no_longer_wanted(options: &RequestOptions, asked: Instant) -> Option<Error> {
+    unwanted(options, Instant::now()).map(|refusal| refused(refusal, 0, asked))
+}
+
 /// The error of a request that was made at `asked` and isn't wanted any more.
 pub(crate) fn deadline_exceeded(asked: Instant) -> Error {
     let waited_ms = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -4,8 +4,11 @@
 //! round is a process of either program, in turns, with the same token ids and as many threads; the median of the rounds
 //! counts, and of a ratio that of the rounds' ratios. Tokens are read and computed as an engine does it, but chosen by
 //! nobody: no sampler and no tokenizer is timed.
+//!
+//! `--concurrent N` times something else: texts of N callers of one handle beside one alone, with all that belongs to it.
 
 mod measures;
+mod together;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,8 +16,10 @@ use std::process::{Command, Stdio};
 use clap::{Parser, ValueEnum};
 use gllm::hub::{HubConfig, ModelId, Store};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use measures::{MEASURES, Measure, Measures};
+use together::Together;
 
 #[derive(Parser)]
 struct Arguments {
@@ -33,6 +38,9 @@ struct Arguments {
     /// Turns of each program.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// Time this many texts that are written together, beside one alone.
+    #[arg(long, value_name = "N", conflicts_with = "against")]
+    concurrent: Option<usize>,
     /// Write the figures of every round, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -64,9 +72,17 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 fn main() -> Outcome<()> {
     let arguments = Arguments::parse();
     let model = Store::new(HubConfig::from_env()?).fetch(&ModelId::parse(&arguments.model)?, &mut ())?;
-    if arguments.turn {
-        println!("{}", serde_json::to_string(&Measures::of_gllm(&model)?)?);
-        return Ok(());
+    match (arguments.turn, arguments.concurrent) {
+        (true, Some(texts)) => {
+            println!("{}", serde_json::to_string(&Together::of(&model, texts.max(1))?)?);
+            return Ok(());
+        }
+        (true, None) => {
+            println!("{}", serde_json::to_string(&Measures::of_gllm(&model)?)?);
+            return Ok(());
+        }
+        (false, Some(texts)) => return time_together(&arguments, &model, texts),
+        (false, None) => {}
     }
     let mut report = Report { model, threads: arguments.threads, gllm: Vec::new(), llama_cpp: Vec::new() };
     for round in 1..=arguments.rounds.max(1) {
@@ -85,10 +101,37 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
+/// Times texts that are written together, and prints the rounds and their medians.
+fn time_together(arguments: &Arguments, model: &Path, texts: usize) -> Outcome<()> {
+    let mut rounds: Vec<Together> = Vec::new();
+    for _ in 0..arguments.rounds.max(1) {
+        let mut command = gllm_command(arguments, model)?;
+        rounds.push(turn(command.args(["--concurrent", &texts.to_string()]))?);
+    }
+    if let Some(path) = &arguments.json {
+        std::fs::write(path, serde_json::to_string_pretty(&rounds)?)?;
+    }
+    let median = |of: fn(&Together) -> f64| median(&rounds.iter().map(of).collect::<Vec<_>>());
+    println!("| measure | one text | {texts} together | ratio |\n|---|---|---|---|");
+    let (alone, together) = (median(|round| round.alone), median(|round| round.together));
+    let ratio = median(|round| round.together / round.alone);
+    println!("| writing 128 tokens each, tokens/s | {alone:.1} | {together:.1} | {ratio:.2} |");
+    println!("| the last text's first token, ms | | {:.0} | |", median(|round| round.first_token_ms));
+    let are_equal = rounds.iter().all(|round| round.are_equal);
+    println!("\nThe texts are {}those that are written alone.", if are_equal { "" } else { "NOT " });
+    Ok(())
+}
+
 fn gllm_turn(arguments: &Arguments, model: &Path) -> Outcome<Measures> {
+    turn(&mut gllm_command(arguments, model)?)
+}
+
+/// This program, to measure in a process of its own.
+fn gllm_command(arguments: &Arguments, model: &Path) -> Outcome<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("--turn").arg("--model").arg(model);
-    turn(command.env("RAYON_NUM_THREADS", arguments.threads.to_string()))
+    command.env("RAYON_NUM_THREADS", arguments.threads.to_string());
+    Ok(command)
 }
 
 fn llama_cpp_turn(arguments: &Arguments, model: &Path) -> Outcome<Measures> {
@@ -97,7 +140,7 @@ fn llama_cpp_turn(arguments: &Arguments, model: &Path) -> Outcome<Measures> {
 }
 
 /// Runs a program that prints its measures in its last line.
-fn turn(command: &mut Command) -> Outcome<Measures> {
+fn turn<T: DeserializeOwned>(command: &mut Command) -> Outcome<T> {
     let output = command.stderr(Stdio::inherit()).output()?;
     let program = command.get_program().display();
     if !output.status.success() {
