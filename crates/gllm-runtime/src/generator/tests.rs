@@ -347,7 +347,8 @@ fn a_full_queue_says_so_to_who_does_not_wait() {
 fn the_urgent_go_first_and_nobody_waits_for_ever() {
     let config = TextsConfig { max_texts: 1, max_wait: Duration::from_millis(500), ..TextsConfig::default() };
     let (handle, _, steps) = start(config, slow);
-    let running = handle.stream(request("ab", 50)).expect("a place");
+    let mut running = handle.stream(request("ab", 50)).expect("a place");
+    running.next().expect("a piece").expect("a piece");
     let ask = |prompt, priority| {
         let urgency = RequestOptions { priority, ..RequestOptions::default() };
         handle.stream(TextRequest { request: urgency, ..request(prompt, 3) }).expect("a place")
