@@ -7,11 +7,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 use gllm_core::{InferenceError, Result};
 
 use crate::decoder_names::DecoderNames;
-use crate::device::is_cpu;
 use crate::layers::{CausalAttention, EmbeddingTable, Experts, FeedForward, FeedForwardConfig, Linear, RmsNorm};
 use crate::ops::cached_attention::Span;
 use crate::ops::rotary::{Rotation, angles};
-use crate::{CacheType, DecoderConfig, KvCache, Weights};
+use crate::{CacheType, DecoderConfig, KvCache, Weights, threads};
 
 /// Token ids to hidden states.
 #[derive(Debug)]
@@ -32,6 +31,16 @@ pub struct Step<'a> {
     pub tokens: &'a [u32],
     /// What was read of the sequence before; the new tokens are added.
     pub cache: &'a mut KvCache,
+}
+
+/// Which hidden states a pass is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    All,
+    /// Those of each step's last token.
+    Last,
+    /// All, and the caches aren't used again.
+    AllOfTheEnd,
 }
 
 #[derive(Debug)]
@@ -104,7 +113,18 @@ impl Decoder {
     /// # Errors
     /// [`InferenceError`] for a token out of range, or a context that is full: then no cache has changed.
     pub(crate) fn forward(&self, batch: &mut [Step<'_>]) -> Result<Tensor<2>> {
-        self.run(batch, true)
+        self.run(batch, Wanted::All)
+    }
+
+    /// As [`Decoder::forward`], for the last token of each step alone, which the last block computes no more than.
+    ///
+    /// # Shapes
+    /// - returns `[steps, hidden]`
+    ///
+    /// # Errors
+    /// As [`Decoder::forward`].
+    pub(crate) fn forward_last(&self, batch: &mut [Step<'_>]) -> Result<Tensor<2>> {
+        self.run(batch, Wanted::Last)
     }
 
     /// As [`Decoder::forward`], of sequences that end with these tokens. Each block's keys and values are gone once the
@@ -115,16 +135,14 @@ impl Decoder {
     pub(crate) fn forward_to_the_end(&self, batch: Vec<(&[u32], KvCache)>) -> Result<Tensor<2>> {
         let (tokens, mut caches): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         let steps = tokens.into_iter().zip(&mut caches).map(|(tokens, cache)| Step { tokens, cache });
-        self.run(&mut steps.collect::<Vec<_>>(), false)
+        self.run(&mut steps.collect::<Vec<_>>(), Wanted::AllOfTheEnd)
     }
 
-    fn run(&self, batch: &mut [Step<'_>], keeps: bool) -> Result<Tensor<2>> {
-        // On a thread of the pool, each of the many small tasks is handed on without waking that thread first.
-        if is_cpu(&self.device) { rayon::scope(|_| self.compute(batch, keeps)) } else { self.compute(batch, keeps) }
+    fn run(&self, batch: &mut [Step<'_>], wanted: Wanted) -> Result<Tensor<2>> {
+        threads::run(&self.device, || self.compute(batch, wanted))
     }
 
-    /// `keeps`: whether the caches are used again.
-    fn compute(&self, batch: &mut [Step<'_>], keeps: bool) -> Result<Tensor<2>> {
+    fn compute(&self, batch: &mut [Step<'_>], wanted: Wanted) -> Result<Tensor<2>> {
         let spans = self.spans(batch)?;
         for step in batch.iter_mut() {
             step.cache.extend(step.tokens);
@@ -133,8 +151,13 @@ impl Decoder {
         let mut x = self.embed(batch);
         for (layer, block) in self.blocks.iter().enumerate() {
             let caches = batch.iter_mut().map(|step| step.cache.layer(layer)).collect();
-            let attended = block.attention.forward(block.attention_norm.forward(x.clone()), &rotation, &spans, caches);
-            if !keeps {
+            let normal = block.attention_norm.forward(x.clone());
+            let mut attended = block.attention.attend(normal, &rotation, &spans, caches);
+            if wanted == Wanted::Last && layer + 1 == self.blocks.len() {
+                [attended, x] = [attended, x].map(|rows| last_rows(rows, &spans));
+            }
+            let attended = block.attention.project(attended);
+            if wanted == Wanted::AllOfTheEnd {
                 for step in batch.iter_mut() {
                     step.cache.drop_layer(layer);
                 }
@@ -198,6 +221,14 @@ impl Decoder {
         }
         Tensor::from_data(TensorData::new(rows, [n_tokens, hidden]), &self.device)
     }
+}
+
+/// The last row of each span.
+fn last_rows(x: Tensor<2>, spans: &[Span]) -> Tensor<2> {
+    let width = x.dims()[1];
+    let row = |span: &Span| x.clone().slice([span.rows.end - 1..span.rows.end, 0..width]);
+    let mut rows: Vec<_> = spans.iter().map(row).collect();
+    if rows.len() == 1 { rows.swap_remove(0) } else { Tensor::cat(rows, 0) }
 }
 
 fn normalised(norm: Option<&RmsNorm>, x: Tensor<2>) -> Tensor<2> {

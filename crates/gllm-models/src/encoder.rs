@@ -12,7 +12,7 @@ use crate::names::Names;
 use crate::ops::rotary::Rotation;
 use crate::ops::{AttentionPattern, ScoreBias};
 use crate::text::Tokens;
-use crate::{EncoderConfig, Sequences, Weights};
+use crate::{EncoderConfig, Sequences, Weights, threads};
 
 /// Token ids to hidden states.
 #[derive(Debug)]
@@ -97,6 +97,10 @@ impl Encoder {
     /// If a sequence is empty, longer than the positions, or has an id outside the vocabulary: the engines check them.
     #[must_use]
     pub fn forward(&self, batch: &[&Tokens]) -> (Tensor<2>, Sequences) {
+        threads::run(&self.device, || self.compute(batch))
+    }
+
+    fn compute(&self, batch: &[&Tokens]) -> (Tensor<2>, Sequences) {
         let sequences = Sequences::new(batch.iter().map(|tokens| tokens.ids.len()).collect(), &self.device);
         let global = self.global_places(&sequences);
         let local = self.local_places(&sequences);

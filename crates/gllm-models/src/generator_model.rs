@@ -9,7 +9,7 @@ use gllm_quant::WeightFiles;
 use crate::decoder::{Decoder, Step};
 use crate::layers::Linear;
 use crate::load::decoder::{self, DecoderFamily};
-use crate::{CacheType, DecoderConfig, KvCache, Weights};
+use crate::{CacheType, DecoderConfig, KvCache, Weights, threads};
 
 /// A loaded language model: tokens to logits of the next one.
 #[derive(Debug)]
@@ -86,6 +86,17 @@ impl GeneratorModel {
         self.decoder.forward(batch)
     }
 
+    /// As [`GeneratorModel::forward`], for the last token of each step alone, which the last block computes no more than.
+    ///
+    /// # Shapes
+    /// - returns `[steps, hidden]`
+    ///
+    /// # Errors
+    /// As [`GeneratorModel::forward`].
+    pub fn forward_last(&self, batch: &mut [Step<'_>]) -> Result<Tensor<2>> {
+        self.decoder.forward_last(batch)
+    }
+
     /// Logits of the token that follows each row.
     ///
     /// # Shapes
@@ -93,7 +104,7 @@ impl GeneratorModel {
     /// - returns `[rows, vocab]`
     #[must_use]
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        let logits = self.head.forward(hidden);
+        let logits = threads::run(self.device(), || self.head.forward(hidden));
         match self.config().logits_soft_cap {
             Some(cap) => (logits / cap).tanh() * cap,
             None => logits,

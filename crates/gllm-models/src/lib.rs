@@ -47,6 +47,7 @@ mod sentence_config;
 mod sequences;
 mod sparse;
 mod text_sequence;
+mod threads;
 mod weight_bytes;
 mod weights;
 

@@ -21,12 +21,16 @@ pub(crate) use activation::activate;
 pub(crate) use add_norm::{add_norm, norm};
 pub(crate) use attention::{AttentionPattern, ScoreBias, attention};
 #[cfg(feature = "cpu")]
+pub(crate) use cpu::buffers::reused;
+#[cfg(feature = "cpu")]
 pub(crate) use cpu::dense::DenseLinear;
 #[cfg(feature = "cpu")]
 pub(crate) use cpu::layer_norm::Norm;
 #[cfg(feature = "cpu")]
 pub(crate) use cpu::{dense_linear, packed_linears, runs_here as has_kernels};
 pub(crate) use gate::gate;
+#[cfg(feature = "cpu")]
+pub(crate) use gate::gate_packed;
 pub(crate) use linear::linear;
 pub(crate) use pooling::{l2_normalize, pool};
 pub(crate) use rms_norm::rms_norm;

@@ -13,7 +13,7 @@ mod tiles;
 
 pub(crate) use format::{Format, FormatKind, Mins, StaticFormat, for_each_format, types as format_types};
 pub(crate) use pack::{PackedMatrix, RowCodes, plane_widths};
-pub(crate) use product::{Factor, multiply};
+pub(crate) use product::{Factor, multiply, multiply_two};
 pub(crate) use tiles::{Tile, TileMut};
 
 /// Outputs that lie together in a packed matrix: a 512-bit register of sums.

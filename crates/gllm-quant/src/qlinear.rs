@@ -1,12 +1,13 @@
 //! A linear layer on packed weights.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use half::f16;
 
 use crate::blocks::IntegerBlock;
 use crate::kernels::Isa;
-use crate::matmul::{BLOCK, Factor, FormatKind, PackedMatrix, RowCodes, multiply};
+use crate::matmul::{BLOCK, Factor, FormatKind, PackedMatrix, RowCodes, multiply, multiply_two};
 use crate::{BlockType, GroupQuantized, QTensor};
 
 /// `y = x · Wᵀ + b`, with `W` as small as its file has it.
@@ -93,19 +94,19 @@ impl QLinear {
     /// If `x` isn't whole rows.
     #[must_use]
     pub fn forward(&self, x: &[f32]) -> Vec<f32> {
-        Self::forward_together(&[self], x)
+        Self::forward_together(&[self], x, Vec::new())
     }
 
     /// The products of several layers with the same activations, which are computed at once.
     ///
     /// # Shapes
     /// - `x`: `[rows, inputs]`
-    /// - returns `[rows, outputs of all layers]`, in a row those of the first layer first
+    /// - returns `[rows, outputs of all layers]`, in a row those of the first layer first, in the memory of `y`
     ///
     /// # Panics
     /// If `x` isn't whole rows, or the layers differ in their inputs.
     #[must_use]
-    pub fn forward_together(layers: &[&Self], x: &[f32]) -> Vec<f32> {
+    pub fn forward_together(layers: &[&Self], x: &[f32], y: Vec<f32>) -> Vec<f32> {
         let Some(first) = layers.first() else { return Vec::new() };
         let (inputs, outputs) = (first.inputs(), layers.iter().map(|layer| layer.outputs()).sum::<usize>());
         assert!(layers.iter().all(|layer| layer.inputs() == inputs), "layers of other than {inputs} inputs");
@@ -113,13 +114,52 @@ impl QLinear {
         if layers.iter().any(|layer| layer.order != first.order) {
             return side_by_side(layers, x, outputs);
         }
-        let sorted: Vec<f32> = match &first.order {
-            Some(order) => x.chunks_exact(inputs).flat_map(|row| order.iter().map(|i| row[*i as usize])).collect(),
-            None => Vec::new(),
-        };
-        let x = if first.order.is_some() { &sorted } else { x };
-        let factors = layers.iter().map(|layer| Factor { matrix: &layer.weight, bias: layer.bias.as_deref() });
-        multiply(first.isa, &factors.collect::<Vec<_>>(), x)
+        let x = &first.sorted(x);
+        let factors = layers.iter().map(|layer| layer.factor());
+        multiply(first.isa, &factors.collect::<Vec<_>>(), x, y)
+    }
+
+    /// One result of the products of two layers with the same activations: `combine` changes a run of the first layer's
+    /// outputs by as many of the second's, and is called with each once.
+    ///
+    /// # Shapes
+    /// - `x`: `[rows, inputs]`
+    /// - returns `[rows, outputs of a layer]`, in the memory of `y`
+    ///
+    /// # Panics
+    /// If `x` isn't whole rows, or the layers differ in their sizes.
+    #[must_use]
+    pub fn forward_combined(
+        layers: [&Self; 2],
+        x: &[f32],
+        combine: &(dyn Fn(&mut [f32], &[f32]) + Sync),
+        y: Vec<f32>,
+    ) -> Vec<f32> {
+        let [first, second] = layers;
+        let [inputs, outputs] = [first.inputs(), first.outputs()];
+        assert!(second.inputs() == inputs && second.outputs() == outputs, "layers of different sizes");
+        assert!(x.len().is_multiple_of(inputs), "{} activations in rows of {inputs}", x.len());
+        let parts = layers.map(|layer| layer.weight.kind().format().parts);
+        if first.order == second.order && parts[0] == parts[1] {
+            return multiply_two(first.isa, layers.map(Self::factor), &first.sorted(x), combine, y);
+        }
+        let mut combined = first.forward(x);
+        combine(&mut combined, &second.forward(x));
+        combined
+    }
+
+    fn factor(&self) -> Factor<'_> {
+        Factor { matrix: &self.weight, bias: self.bias.as_deref() }
+    }
+
+    /// `x` in the order of the weights.
+    fn sorted<'x>(&self, x: &'x [f32]) -> Cow<'x, [f32]> {
+        match &self.order {
+            Some(order) => {
+                x.chunks_exact(self.inputs()).flat_map(|row| order.iter().map(|i| row[*i as usize])).collect()
+            }
+            None => Cow::Borrowed(x),
+        }
     }
 }
 

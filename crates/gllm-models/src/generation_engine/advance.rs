@@ -27,7 +27,8 @@ impl GenerationEngine {
         let shares = shares(&unread, tokens);
         let hidden = self.read(texts, &shares)?;
         let is_read: Vec<bool> = shares.iter().zip(&unread).map(|(share, all)| *share > 0 && share == all).collect();
-        let Some(last) = last_rows(hidden, &shares, &is_read) else { return Ok(outcomes) };
+        let reading = is_read.iter().zip(&shares).filter(|(_, share)| **share > 0);
+        let Some(last) = chosen_rows(hidden, reading.map(|(is_read, _)| *is_read)) else { return Ok(outcomes) };
         let mut logits = to_host(self.model.logits(last))?;
 
         let _span =
@@ -41,33 +42,25 @@ impl GenerationEngine {
         Ok(outcomes)
     }
 
-    /// The hidden states of the next tokens of each text, as many as its share.
+    /// Reads as many tokens of each text as its share; returns the hidden state of the last for each that has one.
     fn read(&self, texts: &mut [&mut TextSequence], shares: &[usize]) -> Result<Tensor<2>> {
         let reading = texts.iter_mut().zip(shares).filter(|(_, share)| **share > 0);
         let (tokens, caches): (Vec<_>, Vec<_>) = reading.map(|(text, share)| text.next_tokens(*share)).unzip();
         let mut steps: Vec<_> = tokens.iter().zip(caches).map(|(tokens, cache)| Step { tokens, cache }).collect();
-        self.model.forward(&mut steps)
+        self.model.forward_last(&mut steps)
     }
 }
 
-/// Of the texts of which `is_wanted` is true, the last of their rows, which are as many as their shares; `None` if there
-/// is no such text.
-fn last_rows(hidden: Tensor<2>, shares: &[usize], is_wanted: &[bool]) -> Option<Tensor<2>> {
-    let width = hidden.dims()[1];
-    let mut end = 0;
-    let mut last = Vec::new();
-    for (share, is_wanted) in shares.iter().zip(is_wanted) {
-        end += share;
-        if *is_wanted {
-            last.push(hidden.clone().slice([end - 1..end, 0..width]));
-        }
-    }
-    match last.len() {
+/// The rows that `is_chosen`, `None` if there are none.
+fn chosen_rows(hidden: Tensor<2>, is_chosen: impl Iterator<Item = bool>) -> Option<Tensor<2>> {
+    let [rows, width] = hidden.dims();
+    let chosen = is_chosen.enumerate().filter(|(_, is_chosen)| *is_chosen);
+    let mut chosen: Vec<_> = chosen.map(|(row, _)| hidden.clone().slice([row..row + 1, 0..width])).collect();
+    match chosen.len() {
         0 => None,
-        // Each of them has a single row.
-        all if all == end => Some(hidden),
-        1 => last.pop(),
-        _ => Some(Tensor::cat(last, 0)),
+        all if all == rows => Some(hidden),
+        1 => chosen.pop(),
+        _ => Some(Tensor::cat(chosen, 0)),
     }
 }
 

@@ -55,9 +55,12 @@ impl CausalAttention {
         })
     }
 
+    /// Lets the tokens attend to those before them, and adds their keys and values to the caches.
+    ///
     /// # Shapes
-    /// - `x`: `[tokens, hidden]`, returns the same
-    pub(crate) fn forward(
+    /// - `x`: `[tokens, hidden]`
+    /// - returns `[tokens, heads · head_dim]`, for [`CausalAttention::project`]
+    pub(crate) fn attend(
         &self,
         x: Tensor<2>,
         rotation: &Rotation,
@@ -65,7 +68,13 @@ impl CausalAttention {
         layers: Vec<&mut LayerCache>,
     ) -> Tensor<2> {
         let options = CachedOptions { heads: self.heads, scores: self.scores, norms: self.norms.as_ref() };
-        let mixed = cached_attention(self.qkv.forward(x), &options, rotation, spans, layers);
-        self.output.forward(mixed)
+        cached_attention(self.qkv.forward(x), &options, rotation, spans, layers)
+    }
+
+    /// # Shapes
+    /// - `attended`: `[tokens, heads · head_dim]`
+    /// - returns `[tokens, hidden]`
+    pub(crate) fn project(&self, attended: Tensor<2>) -> Tensor<2> {
+        self.output.forward(attended)
     }
 }

@@ -62,7 +62,7 @@ impl FeedForward {
     pub(crate) fn forward(&self, x: &Tensor<2>) -> Tensor<2> {
         let inner = match &self.up {
             UpLayer::Plain(layer) => layer.forward_activated(x.clone(), self.activation),
-            UpLayer::Gated { layers, gate_first: true } => ops::gate(layers.forward(x.clone()), self.activation),
+            UpLayer::Gated { layers, gate_first: true } => layers.forward_gated(x.clone(), self.activation),
             UpLayer::Gated { layers, gate_first: false } => {
                 let both = layers.forward(x.clone());
                 let [tokens, width] = both.dims();

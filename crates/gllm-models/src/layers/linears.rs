@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use gllm_core::Result;
 
 use super::Linear;
-use crate::Weights;
+use crate::{Activation, Weights, ops};
 
 /// At least one layer, all of as many inputs.
 #[derive(Debug)]
@@ -18,6 +18,22 @@ impl Linears {
         Ok(Self(Linear::joined(&layers).map_or(layers, |joined| vec![joined])))
     }
 
+    /// The gate of two layers, or of two halves of one: `activation(first) · second`.
+    ///
+    /// # Shapes
+    /// - `x`: `[tokens, inputs]`
+    /// - returns `[tokens, half of all outputs]`
+    pub(crate) fn forward_gated(&self, x: Tensor<2>, activation: Activation) -> Tensor<2> {
+        #[cfg(feature = "cpu")]
+        if let [gate, value] = self.0.as_slice()
+            && let (Some(gate), Some(value)) = (gate.packed(), value.packed())
+            && let Some(gated) = ops::gate_packed(x.clone(), [gate, value], activation)
+        {
+            return gated;
+        }
+        ops::gate(self.forward(x), activation)
+    }
+
     /// # Shapes
     /// - `x`: `[tokens, inputs]`
     /// - returns `[tokens, outputs of all layers]`, in a row those of the first layer first
@@ -26,7 +42,7 @@ impl Linears {
         {
             let packed: Option<Vec<_>> = self.0.iter().map(Linear::packed).collect();
             if let Some(packed) = packed {
-                return crate::ops::packed_linears(x, &packed);
+                return ops::packed_linears(x, &packed);
             }
         }
         let mut outputs: Vec<_> = self.0.iter().map(|layer| layer.forward(x.clone())).collect();

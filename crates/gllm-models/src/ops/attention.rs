@@ -125,7 +125,7 @@ pub(crate) fn attention(
             };
             let (lengths, reach) = (sequences.lengths(), pattern.reach);
             let attention = WholeAttention { n_heads, head_dim: width / n_heads, rotation, lengths, reach };
-            return cpu::map(qkv, width, &mut |qkv| attention.forward(qkv));
+            return cpu::map(qkv, width, &mut |qkv, out| attention.forward(qkv, out));
         }
         Some(Rotation::Tensors(tables)) => Some(tables),
         _ => None,

@@ -76,7 +76,7 @@ pub(crate) fn cached_attention(
             });
             let mut paged: Vec<_> = paged.collect();
             let width = options.heads.heads * options.heads.head_dim;
-            return cpu::map(qkv, width, &mut |qkv| attention.forward(qkv, &mut paged));
+            return cpu::map(qkv, width, &mut |qkv, out| attention.forward(qkv, &mut paged, out));
         }
         Rotation::Tensors(tables) => tables,
     };

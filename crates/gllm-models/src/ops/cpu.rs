@@ -4,6 +4,7 @@
 //! tensor. The functions of [`crate::ops`] call them where [`runs_here`] holds, and their composed body elsewhere.
 
 pub(crate) mod attention;
+pub(crate) mod buffers;
 pub(crate) mod dense;
 mod erf;
 mod exp;
@@ -12,6 +13,8 @@ pub(crate) mod layer_norm;
 pub(crate) mod map;
 pub(crate) mod rms_norm;
 mod simd;
+
+use std::sync::Arc;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, backend_extension};
@@ -22,11 +25,14 @@ use gllm_quant::QLinear;
 use self::dense::{DenseLinear, Then};
 use crate::Activation;
 
+/// Makes elements of elements; the second argument is memory for them, with any elements in it.
+pub(crate) type Map<'a> = &'a mut dyn FnMut(&[f32], Vec<f32>) -> Vec<f32>;
+
 /// The ways from a tensor to its elements and back.
 #[backend_extension(Flex)]
 pub(crate) trait Kernels: Backend {
-    /// Rows of `width`, which `kernel` makes of the elements of `x`.
-    fn map(x: FloatTensor<Self>, width: usize, kernel: &mut dyn FnMut(&[f32]) -> Vec<f32>) -> FloatTensor<Self>;
+    /// Rows of `width`, which `kernel` makes of the elements of `x`, in memory that it is given.
+    fn map(x: FloatTensor<Self>, width: usize, kernel: Map<'_>) -> FloatTensor<Self>;
 
     /// `x` as `kernel` changes its elements.
     fn update(x: FloatTensor<Self>, kernel: &mut dyn FnMut(&mut [f32])) -> FloatTensor<Self>;
@@ -40,8 +46,18 @@ pub(crate) trait Kernels: Backend {
 }
 
 impl Kernels for Flex {
-    fn map(x: FlexTensor, width: usize, kernel: &mut dyn FnMut(&[f32]) -> Vec<f32>) -> FlexTensor {
-        rows(kernel(contiguous(x).storage()), width)
+    fn map(x: FlexTensor, width: usize, kernel: Map<'_>) -> FlexTensor {
+        let x = contiguous(x);
+        let y = kernel(x.storage(), buffers::take(x.layout().shape()[0] * width));
+        let data = x.data_arc();
+        drop(x);
+        // Nobody else has it?
+        if let Ok(bytes) = Arc::try_unwrap(data)
+            && let Ok(buffer) = bytes.try_into_vec()
+        {
+            buffers::give(buffer);
+        }
+        rows(y, width)
     }
 
     fn update(x: FlexTensor, kernel: &mut dyn FnMut(&mut [f32])) -> FlexTensor {
@@ -77,8 +93,8 @@ pub(crate) fn runs_here(device: &Device) -> bool {
     *device == Device::flex()
 }
 
-/// Rows of `width`, which `kernel` makes of the elements of `x`.
-pub(crate) fn map(x: Tensor<2>, width: usize, kernel: &mut dyn FnMut(&[f32]) -> Vec<f32>) -> Tensor<2> {
+/// Rows of `width`, which `kernel` makes of the elements of `x`, in memory that it is given.
+pub(crate) fn map(x: Tensor<2>, width: usize, kernel: Map<'_>) -> Tensor<2> {
     Tensor::from_dispatch(<Dispatch as Kernels>::map(x.into_dispatch(), width, kernel))
 }
 
@@ -97,7 +113,7 @@ pub(crate) fn update(x: Tensor<2>, kernel: &mut dyn FnMut(&mut [f32])) -> Tensor
 /// - returns `[tokens, outputs]`
 pub(crate) fn dense_linear(x: Tensor<2>, layer: &DenseLinear, then: Activation) -> Tensor<2> {
     let then = then.kernel().unwrap_or(Then::Nothing);
-    map(x, layer.outputs(), &mut |x| layer.forward(x, then))
+    map(x, layer.outputs(), &mut |x, y| layer.forward(x, then, y))
 }
 
 /// # Shapes
@@ -105,5 +121,5 @@ pub(crate) fn dense_linear(x: Tensor<2>, layer: &DenseLinear, then: Activation) 
 /// - returns `[tokens, outputs of all layers]`
 pub(crate) fn packed_linears(x: Tensor<2>, layers: &[&QLinear]) -> Tensor<2> {
     let outputs = layers.iter().map(|layer| layer.outputs()).sum();
-    map(x, outputs, &mut |x| QLinear::forward_together(layers, x))
+    map(x, outputs, &mut |x, y| QLinear::forward_together(layers, x, y))
 }

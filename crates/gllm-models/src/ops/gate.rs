@@ -1,6 +1,8 @@
 //! The gate of a feed-forward block: `activation(gate) · value`. Source: <https://arxiv.org/abs/2002.05202>.
 
 use burn::tensor::Tensor;
+#[cfg(feature = "cpu")]
+use gllm_quant::QLinear;
 
 #[cfg(feature = "cpu")]
 use super::cpu::{self, gate::Gate};
@@ -14,15 +16,31 @@ pub(crate) fn gate(both: Tensor<2>, activation: Activation) -> Tensor<2> {
     let width = width / 2;
     #[cfg(feature = "cpu")]
     if cpu::runs_here(&both.device()) {
-        let kernel = match activation {
-            Activation::Silu => Some(Gate::Silu),
-            Activation::GeluTanh => Some(Gate::GeluTanh),
-            _ => None,
-        };
-        if let Some(kernel) = kernel {
-            return cpu::map(both, width, &mut |both| cpu::gate::gate(both, width, kernel));
+        if let Some(kernel) = kernel(activation) {
+            return cpu::map(both, width, &mut |both, out| cpu::gate::gate(both, width, kernel, out));
         }
     }
     let half = |index: usize| both.clone().slice([0..tokens, index * width..(index + 1) * width]);
     activate(half(0), activation) * half(1)
+}
+
+/// The gate of two layers, which isn't written before it is closed; `None` if there is no kernel for it.
+///
+/// # Shapes
+/// - `x`: `[tokens, inputs]`, on flex
+/// - returns `[tokens, outputs of a layer]`
+#[cfg(feature = "cpu")]
+pub(crate) fn gate_packed(x: Tensor<2>, layers: [&QLinear; 2], activation: Activation) -> Option<Tensor<2>> {
+    let kernel = kernel(activation)?;
+    let combine = |gate: &mut [f32], value: &[f32]| cpu::gate::gate_by(gate, value, kernel);
+    Some(cpu::map(x, layers[0].outputs(), &mut |x, y| QLinear::forward_combined(layers, x, &combine, y)))
+}
+
+#[cfg(feature = "cpu")]
+fn kernel(activation: Activation) -> Option<Gate> {
+    match activation {
+        Activation::Silu => Some(Gate::Silu),
+        Activation::GeluTanh => Some(Gate::GeluTanh),
+        _ => None,
+    }
 }

@@ -25,7 +25,7 @@ pub(super) fn quantize(x: &[f32], format: &Format, tile: &mut TileMut<'_>) {
 const LOW: f32 = 1.0 / 128.0;
 
 /// Added to a number below 2²², it leaves the nearest integer in the lowest bits, the even one of two.
-const ROUND: f32 = (3 << 22) as f32;
+pub(super) const ROUND: f32 = (3 << 22) as f32;
 
 /// Writes what a kernel needs to know of a block's codes as a whole.
 #[inline(always)]
@@ -69,7 +69,12 @@ fn quantize_in_two(x: &[f32; BLOCK], codes: &mut [i8]) -> f32 {
 #[inline(always)]
 fn range(x: &[f32; BLOCK], code: f32) -> (f32, f32) {
     // Compared as integers, because the order of floats loses NaN.
-    let largest = f32::from_bits(x.iter().fold(0, |largest, x| largest.max(x.abs().to_bits())));
+    scale_to(f32::from_bits(x.iter().fold(0, |largest, x| largest.max(x.abs().to_bits()))), code)
+}
+
+/// The largest magnitude, as it is, and what makes it `code`.
+#[inline(always)]
+pub(super) fn scale_to(largest: f32, code: f32) -> (f32, f32) {
     let inverse = code / largest;
     // Infinite for zeros and for subnormal numbers, which count as zeros.
     (largest, if inverse.is_finite() { inverse } else { 0.0 })

@@ -1,4 +1,6 @@
-//! The product of a batch with a packed matrix, on all cores.
+//! Products of a batch with packed matrices, on all cores.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -25,92 +27,163 @@ pub(crate) struct Factor<'a> {
 ///
 /// # Shapes
 /// - `x`: `[rows, inputs]`
-/// - returns `[rows, outputs of all factors]`
-pub(crate) fn multiply(isa: Isa, factors: &[Factor<'_>], x: &[f32]) -> Vec<f32> {
-    let Some(Factor { matrix: first, .. }) = factors.first().filter(|_| !x.is_empty()) else { return Vec::new() };
-    let inputs = first.inputs();
-    let mut quantized: Vec<(Format, Tiles)> = Vec::with_capacity(factors.len());
+/// - returns `[rows, outputs of all factors]`, in the memory of `y`
+pub(crate) fn multiply(isa: Isa, factors: &[Factor<'_>], x: &[f32], y: Vec<f32>) -> Vec<f32> {
+    let quantized = quantized(isa, factors, x);
+    let (mut panels, mut width) = (0, 0);
+    // Each with its first panel among those of all jobs, and its first column.
+    let mut jobs = Vec::with_capacity(factors.len());
     for factor in factors {
-        let format = factor.matrix.kind().format();
-        if !quantized.iter().any(|(of, _)| of.quantizes_as(&format)) {
-            quantized.push((format, Tiles::new(isa, x, inputs, &format)));
-        }
-    }
-    let mut panels = 0;
-    let mut column = 0;
-    let jobs = factors.iter().map(|factor| {
-        let format = factor.matrix.kind().format();
-        let tiles = quantized.iter().find(|(of, _)| of.quantizes_as(&format)).map(|(_, tiles)| tiles);
-        let job = Job {
-            factor: *factor,
-            tiles: tiles
-                .into_iter()
-                .flat_map(Tiles::iter)
-                .map(|tile| (tile, isa.kernel(factor.matrix.kind(), tile.rows)))
-                .collect(),
-            first_panel: panels,
-            first_column: column,
-        };
+        jobs.push((Job::new(isa, *factor, &quantized), panels, width));
         panels += factor.matrix.panels();
-        column += factor.matrix.outputs();
-        job
-    });
-    let jobs: Vec<Job<'_>> = jobs.collect();
-    let chunk = (CHUNK_BYTES / inputs / TILE_ROWS[0]).max(1);
-    let n_chunks = jobs.iter().map(|job| job.tiles.len().div_ceil(chunk)).max().unwrap_or(0);
-    let task = (TASK_BYTES / first.panel(0).len()).max(1);
-    let len = x.len() / inputs * column;
-    // Not zeros first: the outputs of a prompt are more than the caches hold.
-    let mut y = Vec::with_capacity(len);
-    let columns = Columns::new(&mut y.spare_capacity_mut()[..len], column);
-    for index in 0..n_chunks {
-        (0..panels).into_par_iter().with_min_len(task).for_each(|panel| {
-            let job = &jobs[jobs.partition_point(|job| job.first_panel <= panel) - 1];
-            job.multiply(job.tiles.chunks(chunk).nth(index).unwrap_or_default(), panel - job.first_panel, &columns);
-        });
+        width += factor.matrix.outputs();
     }
-    #[expect(unsafe_code, reason = "every place was written")]
-    // SAFETY: the tiles of a job have all rows, and the panels of all jobs all columns; each job's chunks are all of its
-    // tiles.
-    unsafe {
-        y.set_len(len);
+    let chunks = jobs.iter().map(|(job, ..)| job.chunks()).max().unwrap_or(0);
+    made(factors, x, (y, width), chunks, panels, |chunk, panel, columns| {
+        let (job, first_panel, first_column) = &jobs[jobs.partition_point(|(_, first, _)| *first <= panel) - 1];
+        let panel = panel - first_panel;
+        let (column, outputs) = (first_column + panel * PANEL, job.outputs(panel).len());
+        for index in job.chunk(chunk) {
+            let mut places = [[0.0; PANEL]; TILE_ROWS[0]];
+            let (first_row, products) = job.products(index, panel, &mut places);
+            #[expect(unsafe_code, reason = "threads write different columns")]
+            // SAFETY: a panel is given to one thread.
+            unsafe {
+                columns.write(first_row, column, products, outputs);
+            }
+        }
+    })
+}
+
+/// The products of `x` with two factors of as many inputs and outputs, the first as `combine` changes it by the second.
+/// They are combined before they are written, so that half as much is.
+///
+/// The factors must take activations of as many parts, which makes their tiles alike.
+///
+/// # Shapes
+/// - `x`: `[rows, inputs]`
+/// - returns `[rows, outputs of a factor]`, in the memory of `y`
+pub(crate) fn multiply_two(
+    isa: Isa,
+    factors: [Factor<'_>; 2],
+    x: &[f32],
+    combine: &(dyn Fn(&mut [f32], &[f32]) + Sync),
+    y: Vec<f32>,
+) -> Vec<f32> {
+    let quantized = quantized(isa, &factors, x);
+    let [first, second] = factors.map(|factor| Job::new(isa, factor, &quantized));
+    let Factor { matrix, .. } = first.factor;
+    made(&factors, x, (y, matrix.outputs()), first.chunks(), matrix.panels(), |chunk, panel, columns| {
+        for index in first.chunk(chunk) {
+            let mut places = [[[0.0; PANEL]; TILE_ROWS[0]]; 2];
+            let [of_first, of_second] = &mut places;
+            let (first_row, products) = first.products(index, panel, of_first);
+            let (_, others) = second.products(index, panel, of_second);
+            combine(products.as_flattened_mut(), others.as_flattened());
+            #[expect(unsafe_code, reason = "threads write different columns")]
+            // SAFETY: a panel is given to one thread.
+            unsafe {
+                columns.write(first_row, panel * PANEL, products, first.outputs(panel).len());
+            }
+        }
+    })
+}
+
+/// `[rows of x, width]` in the memory of `y`, written by `write`, which gets each chunk and, for each, in parallel, each
+/// panel.
+fn made(
+    factors: &[Factor<'_>],
+    x: &[f32],
+    (mut y, width): (Vec<f32>, usize),
+    chunks: usize,
+    panels: usize,
+    write: impl Fn(usize, usize, &Columns<'_>) + Sync,
+) -> Vec<f32> {
+    let Some(Factor { matrix, .. }) = factors.first().filter(|_| !x.is_empty()) else { return Vec::new() };
+    let task = (TASK_BYTES / matrix.panel(0).len()).max(1);
+    y.resize(x.len() / matrix.inputs() * width, 0.0);
+    let columns = Columns::new(&mut y, width);
+    for chunk in 0..chunks {
+        (0..panels).into_par_iter().with_min_len(task).for_each(|panel| write(chunk, panel, &columns));
     }
     y
 }
 
-/// A factor, with the activations as it needs them, and where its results go.
+/// `x` as the factors need it, once for those that need it alike.
+fn quantized(isa: Isa, factors: &[Factor<'_>], x: &[f32]) -> Vec<(Format, Tiles)> {
+    let mut quantized: Vec<(Format, Tiles)> = Vec::with_capacity(factors.len());
+    for Factor { matrix, .. } in factors {
+        let format = matrix.kind().format();
+        if !quantized.iter().any(|(of, _)| of.quantizes_as(&format)) {
+            quantized.push((format, Tiles::new(isa, x, matrix.inputs(), &format)));
+        }
+    }
+    quantized
+}
+
+/// A factor, with the activations as it needs them.
 struct Job<'a> {
     factor: Factor<'a>,
     tiles: Vec<(Tile<'a>, Kernel)>,
-    /// Its first panel among those of all jobs.
-    first_panel: usize,
-    first_column: usize,
 }
 
-impl Job<'_> {
-    /// Multiplies some tiles with a panel.
-    fn multiply(&self, tiles: &[(Tile<'_>, Kernel)], panel: usize, y: &Columns<'_>) {
+impl<'a> Job<'a> {
+    fn new(isa: Isa, factor: Factor<'a>, quantized: &'a [(Format, Tiles)]) -> Self {
+        let kind = factor.matrix.kind();
+        let tiles = quantized.iter().find(|(of, _)| of.quantizes_as(&kind.format())).map(|(_, tiles)| tiles);
+        let tiles = tiles.into_iter().flat_map(Tiles::iter);
+        Self { factor, tiles: tiles.map(|tile| (tile, isa.kernel(kind, tile.rows))).collect() }
+    }
+
+    /// Tiles of a chunk.
+    fn chunk_len(&self) -> usize {
+        (CHUNK_BYTES / self.factor.matrix.inputs() / TILE_ROWS[0]).max(1)
+    }
+
+    fn chunks(&self) -> usize {
+        self.tiles.len().div_ceil(self.chunk_len())
+    }
+
+    /// The tiles of a chunk, which may be none.
+    fn chunk(&self, chunk: usize) -> Range<usize> {
+        let end = |chunk: usize| self.tiles.len().min(chunk * self.chunk_len());
+        end(chunk)..end(chunk + 1)
+    }
+
+    /// The outputs of a panel.
+    fn outputs(&self, panel: usize) -> Range<usize> {
+        panel * PANEL..self.factor.matrix.outputs().min((panel + 1) * PANEL)
+    }
+
+    /// The first row of a tile, and the results for its rows.
+    fn products<'p>(
+        &self,
+        tile: usize,
+        panel: usize,
+        products: &'p mut [[f32; PANEL]; TILE_ROWS[0]],
+    ) -> (usize, &'p mut [[f32; PANEL]]) {
         let Factor { matrix, bias } = self.factor;
-        let (kind, parts, bytes) = (matrix.kind(), matrix.kind().format().parts, matrix.panel(panel));
-        let outputs = panel * PANEL..matrix.outputs().min((panel + 1) * PANEL);
-        let bias = bias.map(|bias| &bias[outputs.clone()]);
-        for (tile, kernel) in tiles {
-            let mut products = [[0.0; PANEL]; TILE_ROWS[0]];
-            let products = &mut products[..tile.rows];
-            kernel.eval(kind, bytes, matrix.span_blocks(), tile, products);
-            for (row, products) in products.chunks_exact_mut(parts).enumerate() {
-                let (sums, others) = products.split_at_mut(1);
-                for other in others {
-                    sums[0].iter_mut().zip(other).for_each(|(sum, product)| *sum += *product);
+        let (kind, parts) = (matrix.kind(), matrix.kind().format().parts);
+        let (tile, kernel) = &self.tiles[tile];
+        kernel.eval(kind, matrix.panel(panel), matrix.span_blocks(), tile, &mut products[..tile.rows]);
+        let rows = tile.rows / parts;
+        if parts > 1 {
+            for row in 0..rows {
+                let mut sums = products[row * parts];
+                for others in &products[row * parts + 1..(row + 1) * parts] {
+                    sums.iter_mut().zip(others).for_each(|(sum, product)| *sum += *product);
                 }
-                #[expect(unsafe_code, reason = "threads write different columns")]
-                // SAFETY: a panel is given to one thread, which writes its rows one after the other.
-                unsafe {
-                    let row = tile.first_row / parts + row;
-                    y.write(row, self.first_column + outputs.start, &sums[0], outputs.len(), bias);
-                }
+                products[row] = sums;
             }
         }
+        let products = &mut products[..rows];
+        if let Some(bias) = bias {
+            let bias = &bias[self.outputs(panel)];
+            for sums in &mut *products {
+                sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += *bias);
+            }
+        }
+        (tile.first_row / parts, products)
     }
 }
 
@@ -180,7 +253,7 @@ mod tests {
                 let matrix = PackedMatrix::new(kind, [outputs, inputs], span, |row| rows[row].clone());
                 let (x, bias) = (numbers.floats(n_rows * inputs), numbers.floats(outputs));
                 let product = |isa, x: &[f32]| {
-                    let y = multiply(isa, &[Factor { matrix: &matrix, bias: Some(&bias) }], x);
+                    let y = multiply(isa, &[Factor { matrix: &matrix, bias: Some(&bias) }], x, vec![f32::NAN; 7]);
                     y.iter().map(|y| y.to_bits()).collect::<Vec<_>>()
                 };
                 let expected = product(Isa::Scalar, &x);
@@ -213,7 +286,7 @@ mod tests {
             let x = numbers.floats(n_rows * inputs);
             let product = |factors: &[Factor<'_>]| {
                 let outputs: usize = factors.iter().map(|factor| factor.matrix.outputs()).sum();
-                (multiply(Isa::detect(), factors, &x), outputs)
+                (multiply(Isa::detect(), factors, &x, Vec::new()), outputs)
             };
             let (together, width) = product(&factors);
             let mut first = 0;
@@ -235,7 +308,7 @@ mod tests {
                 let matrix = PackedMatrix::new(kind, [PANEL, inputs], BLOCK, |_| row.clone());
                 for x in [1.0, -1.0] {
                     let product = |isa| {
-                        let y = multiply(isa, &[Factor { matrix: &matrix, bias: None }], &vec![x; inputs]);
+                        let y = multiply(isa, &[Factor { matrix: &matrix, bias: None }], &vec![x; inputs], Vec::new());
                         y.into_iter().map(f32::to_bits).collect::<Vec<_>>()
                     };
                     for isa in Isa::all() {
@@ -256,7 +329,7 @@ mod tests {
                 // Exact in 8 bits: whole numbers up to 127, one of which is in every block.
                 let whole = |i: usize| if i.is_multiple_of(BLOCK) { 127.0 } else { (numbers.float() * 127.0).round() };
                 let x: Vec<f32> = (0..n_rows * inputs).map(whole).collect();
-                let y = multiply(Isa::detect(), &[Factor { matrix: &matrix, bias: None }], &x);
+                let y = multiply(Isa::detect(), &[Factor { matrix: &matrix, bias: None }], &x, Vec::new());
                 for (x, y) in x.chunks(inputs).zip(y.chunks(outputs)) {
                     for (row, &found) in rows.iter().zip(y) {
                         let terms = weights(kind, row, span).into_iter().zip(x).map(|(w, x)| w * f64::from(*x));

@@ -6,20 +6,62 @@
 //! Rows are cut into tiles of at most 12; a tile has its blocks in the order of the inputs, and in a block its rows one
 //! after the other, so that a kernel reads it as one stream.
 
+use std::cell::RefCell;
+
 use rayon::prelude::*;
 
 use super::{BLOCK, Format, TILE_ROWS};
 use crate::kernels::Isa;
+
+thread_local! {
+    /// Memory of tiles that are gone, for the next ones of this thread: clearing it again costs more than reading it.
+    static SPARE: RefCell<Vec<Buffers>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Most tiles whose memory is kept: as many as a product has at once, mostly.
+const SPARES: usize = 2;
+
+/// Most codes of tiles whose memory is kept.
+const SPARE_CODES: usize = 4 << 20;
+
+#[derive(Default)]
+struct Buffers {
+    codes: Vec<i8>,
+    scales: Vec<f32>,
+    starts: Vec<i32>,
+    sums: Vec<f32>,
+}
+
+impl Buffers {
+    /// With room for at least so many codes, scales and sub-blocks, and anything in it.
+    fn take(codes: usize, scales: usize, subs: usize) -> Self {
+        let mut buffers = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
+        // Never shorter: what is added is cleared.
+        buffers.codes.resize(codes.max(buffers.codes.len()), 0);
+        buffers.scales.resize(scales.max(buffers.scales.len()), 0.0);
+        buffers.starts.resize(subs.max(buffers.starts.len()), 0);
+        buffers.sums.resize(subs.max(buffers.sums.len()), 0.0);
+        buffers
+    }
+}
+
+impl Drop for Tiles {
+    fn drop(&mut self) {
+        let buffers = std::mem::take(&mut self.buffers);
+        SPARE.with_borrow_mut(|spare| {
+            if spare.len() < SPARES && buffers.codes.capacity() <= SPARE_CODES {
+                spare.push(buffers);
+            }
+        });
+    }
+}
 
 /// `[rows, inputs]`, quantised: `parts` rows for each row of activations.
 pub(crate) struct Tiles {
     blocks: usize,
     /// First row and number of rows of each tile.
     ranges: Vec<(usize, usize)>,
-    codes: Vec<i8>,
-    scales: Vec<f32>,
-    starts: Vec<i32>,
-    sums: Vec<f32>,
+    buffers: Buffers,
     subs: usize,
     parts: usize,
 }
@@ -64,16 +106,8 @@ impl Tiles {
             }
         }
         let places = rows * blocks;
-        let mut made = Self {
-            blocks,
-            ranges,
-            codes: vec![0; places * BLOCK],
-            scales: vec![0.0; places],
-            starts: vec![0; places * subs],
-            sums: vec![0.0; places * subs],
-            subs,
-            parts,
-        };
+        let mut made =
+            Self { blocks, ranges, buffers: Buffers::take(places * BLOCK, places, places * subs), subs, parts };
         let mut jobs: Vec<_> = made.iter_mut(x).collect();
         match jobs.as_mut_slice() {
             // A decoder's step: not worth waking another thread.
@@ -86,7 +120,8 @@ impl Tiles {
     /// Each tile with its rows of `x`.
     fn iter_mut<'a>(&'a mut self, x: &'a [f32]) -> impl Iterator<Item = (&'a [f32], TileMut<'a>)> {
         let (blocks, subs, parts) = (self.blocks, self.subs, self.parts);
-        let mut rest = (x, &mut *self.codes, &mut *self.scales, &mut *self.starts, &mut *self.sums);
+        let Buffers { codes, scales, starts, sums } = &mut self.buffers;
+        let mut rest = (x, &mut **codes, &mut **scales, &mut **starts, &mut **sums);
         self.ranges.iter().map(move |&(_, rows)| {
             let places = rows * blocks;
             let tile = TileMut {
@@ -108,10 +143,10 @@ impl Tiles {
                 first_row,
                 rows,
                 blocks: self.blocks,
-                codes: &self.codes[range(BLOCK)],
-                scales: &self.scales[range(1)],
-                starts: &self.starts[range(self.subs)],
-                sums: &self.sums[range(self.subs)],
+                codes: &self.buffers.codes[range(BLOCK)],
+                scales: &self.buffers.scales[range(1)],
+                starts: &self.buffers.starts[range(self.subs)],
+                sums: &self.buffers.sums[range(self.subs)],
             }
         })
     }

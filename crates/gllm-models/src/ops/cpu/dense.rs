@@ -89,14 +89,14 @@ impl DenseLinear {
 
     /// # Shapes
     /// - `x`: `[rows, inputs]`
-    /// - returns `[rows, outputs]`
-    pub(crate) fn forward(&self, x: &[f32], then: Then) -> Vec<f32> {
-        self.forward_with(Isa::detect(), x, then)
+    /// - returns `[rows, outputs]`, in the memory of `y`
+    pub(crate) fn forward(&self, x: &[f32], then: Then, y: Vec<f32>) -> Vec<f32> {
+        self.forward_with(Isa::detect(), x, then, y)
     }
 
-    fn forward_with(&self, isa: Isa, x: &[f32], then: Then) -> Vec<f32> {
+    fn forward_with(&self, isa: Isa, x: &[f32], then: Then, mut y: Vec<f32>) -> Vec<f32> {
         let n_rows = x.len() / self.inputs;
-        let mut y = vec![0.0; n_rows * self.outputs];
+        y.resize(n_rows * self.outputs, 0.0);
         let n_panels = self.bias.len() / PANEL;
         let threads = rayon::current_num_threads();
         if n_rows >= threads * TASK_ROWS / 2 || n_rows * self.inputs * self.outputs < 1 << 18 {
@@ -250,7 +250,7 @@ mod tests {
         for [rows, inputs, outputs] in SIZES {
             let (weight, bias, x) = (numbers(outputs * inputs, 1), numbers(outputs, 2), numbers(rows * inputs, 3));
             let layer = DenseLinear::new(&[(&weight, Some(&bias))], inputs);
-            let product = |isa, x: &[f32]| layer.forward_with(isa, x, Then::Nothing);
+            let product = |isa, x: &[f32]| layer.forward_with(isa, x, Then::Nothing, vec![f32::NAN; 7]);
             let exact = |y: Vec<f32>| y.into_iter().map(f32::to_bits).collect::<Vec<_>>();
             let mut sets = Isa::all();
             let expected = sets.next().map(|isa| product(isa, &x)).expect("scalar");
@@ -277,8 +277,8 @@ mod tests {
         let layers =
             [64, 32, 20].map(|outputs| DenseLinear::new(&[(&numbers(outputs * inputs, outputs), None)], inputs));
         let joined = DenseLinear::joined(&layers.each_ref()).expect("whole panels but for the last");
-        let y = joined.forward(&x, Then::Silu);
-        let apart = layers.each_ref().map(|layer| layer.forward(&x, Then::Silu));
+        let y = joined.forward(&x, Then::Silu, Vec::new());
+        let apart = layers.each_ref().map(|layer| layer.forward(&x, Then::Silu, Vec::new()));
         for (row, y) in y.chunks(116).enumerate() {
             let expected = apart.iter().zip([64, 32, 20]).flat_map(|(y, width)| &y[row * width..(row + 1) * width]);
             assert!(y.iter().eq(expected), "row {row}");

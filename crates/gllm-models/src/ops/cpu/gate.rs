@@ -2,8 +2,6 @@
 
 #![expect(clippy::inline_always, reason = "compiled anew for each instruction set")]
 
-use std::mem::MaybeUninit;
-
 use rayon::prelude::*;
 
 use super::exp::{gelu_tanh, silu};
@@ -21,37 +19,56 @@ pub(crate) enum Gate {
 
 /// # Shapes
 /// - `both`: `[rows, 2 * width]`, in each row the gate first
-/// - returns `[rows, width]`
-pub(crate) fn gate(both: &[f32], width: usize, gate: Gate) -> Vec<f32> {
-    gate_with(Isa::detect(), both, width, gate)
+/// - returns `[rows, width]`, in the memory of `out`
+pub(crate) fn gate(both: &[f32], width: usize, gate: Gate, out: Vec<f32>) -> Vec<f32> {
+    gate_with(Isa::detect(), both, width, gate, out)
 }
 
-fn gate_with(isa: Isa, both: &[f32], width: usize, gate: Gate) -> Vec<f32> {
+fn gate_with(isa: Isa, both: &[f32], width: usize, gate: Gate, mut out: Vec<f32>) -> Vec<f32> {
     let len = both.len() / 2;
     assert!(len.is_multiple_of(width), "{len} results in rows of {width}");
-    // Not zeros first: those of a prompt are more than the caches hold.
-    let mut out = Vec::with_capacity(len);
-    let places = &mut out.spare_capacity_mut()[..len];
+    out.resize(len, 0.0);
     let rows = (TASK / width).max(1);
     if len <= TASK {
-        isa.run(Rows { both, width, gate, out: places });
+        isa.run(Rows { both, width, gate, out: &mut out });
     } else {
-        let tasks = both.par_chunks(rows * 2 * width).zip(places.par_chunks_mut(rows * width));
+        let tasks = both.par_chunks(rows * 2 * width).zip(out.par_chunks_mut(rows * width));
         tasks.for_each(|(both, out)| isa.run(Rows { both, width, gate, out }));
     }
-    #[expect(unsafe_code, reason = "every place was written")]
-    // SAFETY: the tasks have all rows, which are whole, and a row is written from its first place to its last.
-    unsafe {
-        out.set_len(len);
-    }
     out
+}
+
+/// `gate = activation(gate) · value`, both as long.
+pub(crate) fn gate_by(gate: &mut [f32], value: &[f32], kind: Gate) {
+    Isa::detect().run(Pair { gate, value, kind });
+}
+
+struct Pair<'a> {
+    gate: &'a mut [f32],
+    value: &'a [f32],
+    kind: Gate,
+}
+
+impl Kernel for Pair<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn eval<S: Simd>(self, simd: S) {
+        let ((gates, last_gates), (values, last_values)) = (self.gate.as_chunks_mut(), self.value.as_chunks());
+        for (gate, value) in gates.iter_mut().zip(values) {
+            *gate = gated(simd, self.kind, gate, value);
+        }
+        let fill = |part: &[f32]| std::array::from_fn(|i| part.get(i).copied().unwrap_or(0.0));
+        let last = gated(simd, self.kind, &fill(last_gates), &fill(last_values));
+        last_gates.iter_mut().zip(last).for_each(|(gate, last)| *gate = last);
+    }
 }
 
 struct Rows<'a> {
     both: &'a [f32],
     width: usize,
     gate: Gate,
-    out: &'a mut [MaybeUninit<f32>],
+    out: &'a mut [f32],
 }
 
 impl Kernel for Rows<'_> {
@@ -65,12 +82,12 @@ impl Kernel for Rows<'_> {
             let ((gates, last_gates), (values, last_values)) = (gate.as_chunks(), value.as_chunks());
             let (chunks, last) = out.as_chunks_mut();
             for ((gate, value), out) in gates.iter().zip(values).zip(chunks) {
-                *out = gated(simd, kind, gate, value).map(MaybeUninit::new);
+                *out = gated(simd, kind, gate, value);
             }
             let n_last = last.len();
             if n_last > 0 {
                 let fill = |part: &[f32]| std::array::from_fn(|i| part.get(i).copied().unwrap_or(0.0));
-                last.write_copy_of_slice(&gated(simd, kind, &fill(last_gates), &fill(last_values))[..n_last]);
+                last.copy_from_slice(&gated(simd, kind, &fill(last_gates), &fill(last_values))[..n_last]);
             }
         }
     }
@@ -96,7 +113,7 @@ mod tests {
                 (0..len).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0).collect()
             };
             let both = numbers(3 * 2 * width, 1);
-            let found = |isa: Isa| gate_with(isa, &both, width, Gate::Silu);
+            let found = |isa: Isa| gate_with(isa, &both, width, Gate::Silu, Vec::new());
 
             let mut sets = Isa::all();
             let expected = sets.next().map(found).expect("scalar");

@@ -38,8 +38,8 @@ impl CachedAttention<'_> {
     ///
     /// # Shapes
     /// - `qkv`: `[tokens, (heads + 2 · kv_heads) · head_dim]`
-    /// - returns `[tokens, heads · head_dim]`
-    pub(crate) fn forward(&self, qkv: &[f32], layers: &mut [&mut PagedLayer]) -> Vec<f32> {
+    /// - returns `[tokens, heads · head_dim]`, in the memory of `out`
+    pub(crate) fn forward(&self, qkv: &[f32], layers: &mut [&mut PagedLayer], mut out: Vec<f32>) -> Vec<f32> {
         let Heads { heads, kv_heads, head_dim } = self.heads;
         for (span, layer) in self.spans.iter().zip(layers.iter_mut()) {
             self.append(qkv, span, layer);
@@ -58,7 +58,7 @@ impl CachedAttention<'_> {
         } else {
             tasks.par_iter().map(|task| self.tile(isa, qkv, task)).collect()
         };
-        let mut out = vec![0.0; qkv.len() / self.width() * heads * head_dim];
+        out.resize(qkv.len() / self.width() * heads * head_dim, 0.0);
         for (task, result) in tasks.iter().zip(results) {
             for (vector, values) in task.tile.clone().zip(result.chunks_exact(padded(head_dim))) {
                 let row = task.span.rows.start + vector / group;

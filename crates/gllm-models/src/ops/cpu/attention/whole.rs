@@ -34,10 +34,10 @@ struct Rows {
 impl WholeAttention<'_> {
     /// # Shapes
     /// - `qkv`: `[tokens, 3 · n_heads · head_dim]`, in each row queries, keys, values
-    /// - returns `[tokens, n_heads · head_dim]`
-    pub(crate) fn forward(&self, qkv: &[f32]) -> Vec<f32> {
+    /// - returns `[tokens, n_heads · head_dim]`, in the memory of `out`
+    pub(crate) fn forward(&self, qkv: &[f32], mut out: Vec<f32>) -> Vec<f32> {
         let width = self.n_heads * self.head_dim;
-        let mut out = vec![0.0; qkv.len() / 3];
+        out.resize(qkv.len() / 3, 0.0);
         let mut rest = out.as_mut_slice();
         let mut first = 0;
         let sequences = self.lengths.iter().map(|&len| {
