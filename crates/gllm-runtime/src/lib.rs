@@ -10,6 +10,8 @@ mod client_config;
 mod embedder;
 mod engine;
 mod failure;
+#[cfg(test)]
+mod fake;
 mod generator;
 mod handle;
 mod model;
@@ -19,6 +21,8 @@ mod queue_config;
 mod request_options;
 mod reranker;
 mod schedule;
+#[cfg(test)]
+mod stress;
 
 pub mod load;
 
