@@ -9,6 +9,8 @@ mod client_config;
 mod embedder;
 mod engine;
 mod failure;
+#[cfg(test)]
+mod fake;
 mod generator;
 mod handle;
 mod model;
@@ -19,6 +21,8 @@ mod request_options;
 mod reranker;
 mod runtime;
 mod schedule;
+#[cfg(test)]
+mod stress;
 
 pub mod load;
 

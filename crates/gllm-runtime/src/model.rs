@@ -238,6 +238,3 @@ fn all<E: Engine>(batch: &[Sequence<'_, E>], failure: &Failure) -> Vec<Computed<
 fn lost() -> Failure {
     Failure::Other(InferenceError::Device { reason: "the device is lost, and the model can't be loaded again".into() })
 }
-
-#[cfg(test)]
-mod tests;

@@ -89,6 +89,12 @@ impl<W: Send + 'static> Inbox<W> {
         self.shared.sender.send(Message::Work(ticket)).map_err(|_| stopped("it can't be reached"))
     }
 
+    /// Requests that have a place or wait for one.
+    #[cfg(test)]
+    pub(crate) fn depth(&self) -> usize {
+        self.shared.places.asked()
+    }
+
     /// Asks the thread to end; resolves when it has let go of everything. Requests that come later are refused.
     pub(crate) async fn close(&self, how: Shutdown) {
         self.shared.places.close();
