@@ -2,12 +2,12 @@
 //!
 //! Texts that are asked for at the same time are written together ([`batch`]); a text is what it would be alone.
 
-mod actor;
+pub(crate) mod actor;
 #[cfg(feature = "async")]
 mod asynchronous;
 mod batch;
 mod config;
-mod engine;
+pub(crate) mod engine;
 mod pieces;
 mod request;
 mod telemetry;
@@ -101,6 +101,12 @@ impl GeneratorHandle {
     pub(crate) async fn start(found: Found, texts: TextsConfig) -> Result<Self> {
         let (inbox, is_ready) = actor::start(|| Ok(found), texts)?;
         Ok(Self { inbox, about: Arc::new(is_ready.await?) })
+    }
+
+    /// A way to a thread that was started otherwise.
+    #[cfg(test)]
+    pub(crate) fn to(inbox: Inbox<GenerateRequest>, about: About) -> Self {
+        Self { inbox, about: Arc::new(about) }
     }
 
     /// Ends the thread.

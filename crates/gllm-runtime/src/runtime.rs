@@ -247,13 +247,13 @@ impl Runtime {
             };
             match room {
                 Room::Taken => return Ok(()),
-                Room::Never => return Err(self.too_large(bytes, "the model is larger than all may be together")),
+                Room::Never => return Err(self.no_room(bytes, "the model is larger than all may be together")),
                 Room::Leaves(other, handle) => {
                     tracing::info!(name = other, "a model leaves for another");
                     self.shared.let_go(&other, &handle, Shutdown::Drain).await;
                 }
                 Room::Wait if request.when_full == WhenFull::Busy => {
-                    return Err(self.too_large(bytes, "the other models are in use"));
+                    return Err(self.no_room(bytes, "the other models are in use"));
                 }
                 Room::Wait => self.shared.changed(version).await,
             }
@@ -263,7 +263,7 @@ impl Runtime {
         }
     }
 
-    fn too_large(&self, bytes: u64, reason: &str) -> gllm_core::Error {
+    fn no_room(&self, bytes: u64, reason: &str) -> gllm_core::Error {
         let limit_bytes = self.shared.config.memory_limit;
         let device = self.shared.config.client.device.to_string();
         OutOfMemory { tokens: 0, device, needed_bytes: Some(bytes), limit_bytes, reason: reason.into() }.into()

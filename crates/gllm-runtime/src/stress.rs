@@ -10,15 +10,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use gllm_core::{Device, EmbeddingResponse, Error, InferenceError, RerankResponse, Result};
-use gllm_models::{EmbedOptions, EmbeddingEngine, RerankEngine, RerankOptions, device};
+use gllm_core::{Device, EmbeddingResponse, Error, GenerationResponse, InferenceError, RerankResponse, Result};
+use gllm_models::{
+    EmbedOptions, EmbeddingEngine, GenerateOptions, GenerationEngine, Prompt, RerankEngine, RerankOptions,
+    SamplingOptions, TextSequence, device,
+};
 
 use crate::engine::{EmbedRequest, Engine, RerankRequest};
 use crate::fake::about;
+use crate::generator::actor;
+use crate::generator::engine::TextEngine;
 use crate::handle::{Handle, loaded};
 use crate::model::{Load, Loaded, Place};
 use crate::queue::wait::wait;
-use crate::{CancelToken, Priority, QueueConfig, RequestOptions, Shutdown, WhenFull};
+use crate::{
+    CancelToken, GeneratorHandle, Priority, QueueConfig, RequestOptions, Shutdown, TextRequest, TextsConfig, WhenFull,
+};
 
 const THREADS: usize = 64;
 const REQUESTS: usize = 2000;
@@ -58,11 +65,7 @@ impl<E: Engine> Engine for Faulty<E> {
     }
 
     fn forward(&self, batch: &[(&E::Job, usize)]) -> Result<Vec<E::Part>> {
-        let pass = self.passes.fetch_add(1, Ordering::Relaxed);
-        assert!(pass % PANICS != PANICS - 1, "injected");
-        if pass % OOMS >= OOMS - 8 {
-            return Err(InferenceError::Device { reason: "injected: out of memory".into() }.into());
-        }
+        self.fail_now_and_then()?;
         self.engine.forward(batch)
     }
 
@@ -76,6 +79,42 @@ impl<E: Engine> Engine for Faulty<E> {
 
     fn probe(&self) -> E::Request {
         self.engine.probe()
+    }
+}
+
+impl<E> Faulty<E> {
+    fn fail_now_and_then(&self) -> Result<()> {
+        let pass = self.passes.fetch_add(1, Ordering::Relaxed);
+        assert!(pass % PANICS != PANICS - 1, "injected");
+        if pass % OOMS >= OOMS - 8 {
+            return Err(InferenceError::Device { reason: "injected: out of memory".into() }.into());
+        }
+        Ok(())
+    }
+}
+
+impl TextEngine for Faulty<GenerationEngine> {
+    type Text = TextSequence;
+
+    fn begin(&self, prompt: &Prompt, options: &GenerateOptions) -> Result<TextSequence> {
+        self.engine.begin(prompt, options)
+    }
+
+    fn advance(&self, texts: &mut [&mut TextSequence], tokens: usize) -> Result<Vec<Result<()>>> {
+        self.fail_now_and_then()?;
+        self.engine.advance(texts, tokens)
+    }
+
+    fn keep(&self, text: &TextSequence) {
+        self.engine.keep(text);
+    }
+
+    fn set_back(&self, text: &mut TextSequence) {
+        self.engine.set_back(text);
+    }
+
+    fn forget(&self) {
+        self.engine.forget();
     }
 }
 
@@ -95,6 +134,21 @@ fn faulty<E: Engine>(cpu_fallback: bool, load: impl Fn() -> E + Send + 'static) 
     handle
 }
 
+/// The same, of a model that writes texts.
+fn faulty_generator() -> GeneratorHandle {
+    let passes = Arc::new(AtomicUsize::new(0));
+    let start = move || {
+        let mut load: Load<Faulty<GenerationEngine>> = Box::new(move |_| {
+            let engine = Faulty { engine: generator(), passes: Arc::clone(&passes) };
+            Ok(Loaded { engine, device: "cpu".into(), is_cpu: true })
+        });
+        Ok((load(Place::Asked)?, about(), load))
+    };
+    let texts = TextsConfig { capacity: 24, max_texts: 12, read_tokens_beside: 8, ..TextsConfig::default() };
+    let (inbox, is_ready) = actor::start_with(start, texts).expect("a thread");
+    GeneratorHandle::to(inbox, loaded(is_ready).expect("a model"))
+}
+
 fn golden(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(name)
 }
@@ -107,6 +161,23 @@ fn embedder() -> EmbeddingEngine {
 fn reranker() -> RerankEngine {
     let device = device::open(Device::Cpu).expect("a CPU").device;
     RerankEngine::load(&golden("families/bert/reranker"), &device).expect("a model")
+}
+
+fn generator() -> GenerationEngine {
+    let device = device::open(Device::Cpu).expect("a CPU").device;
+    GenerationEngine::load(&golden("decoders/qwen2.gguf"), &device).expect("a model")
+}
+
+/// The beginning of a text: the model has a short context.
+fn prompt(text: &str) -> Prompt {
+    Prompt::Raw(text.split(' ').take(15).collect::<Vec<_>>().join(" "))
+}
+
+/// What follows a prompt: the likeliest tokens, or others.
+fn text_options(place: usize) -> GenerateOptions {
+    let temperature = Some(if place % 2 == 0 { 0.0 } else { 1.0 });
+    let sampling = SamplingOptions { temperature, seed: Some(7), ..SamplingOptions::default() };
+    GenerateOptions { max_new_tokens: Some(1 + place % 8), sampling, ..GenerateOptions::default() }
 }
 
 /// A stream of numbers: splitmix64, <https://doi.org/10.1145/2714064.2660195>.
@@ -136,6 +207,8 @@ struct Known {
     vectors: Vec<Vec<f32>>,
     query: String,
     scores: Vec<f32>,
+    /// The tokens that follow each text.
+    written: Vec<Vec<u32>>,
 }
 
 impl Known {
@@ -158,7 +231,12 @@ impl Known {
             found.results[0].score
         };
         let (vectors, scores) = (texts.iter().map(vector).collect(), texts.iter().map(score).collect());
-        Self { texts, vectors, query, scores }
+        let generator = generator();
+        let write = |(place, text): (usize, &String)| {
+            generator.generate(&prompt(text), &text_options(place)).expect("a text").tokens
+        };
+        let written = texts.iter().enumerate().map(write).collect();
+        Self { texts, vectors, query, scores, written }
     }
 
     fn check_vectors(&self, places: &[usize], found: &EmbeddingResponse) {
@@ -166,6 +244,10 @@ impl Known {
         for (place, embedding) in places.iter().zip(&found.embeddings) {
             assert_eq!(embedding.embedding, self.vectors[*place], "`{}`", self.texts[*place]);
         }
+    }
+
+    fn check_text(&self, place: usize, found: &GenerationResponse) {
+        assert_eq!(found.tokens, self.written[place], "`{}`", self.texts[place]);
     }
 
     fn check_scores(&self, places: &[usize], found: &RerankResponse) {
@@ -232,12 +314,31 @@ fn ask<E: Engine>(
     count(outcomes, found, check);
 }
 
-fn run(
-    known: &Known,
-    (embedder, reranker): (&Handle<Faulty<EmbeddingEngine>>, &Handle<Faulty<RerankEngine>>),
-    requests: usize,
-    outcomes: &Outcomes,
-) {
+/// As [`ask`], for a text, which is left now and then.
+fn ask_for_text(handle: &GeneratorHandle, request: TextRequest, numbers: &mut Numbers) -> Result<GenerationResponse> {
+    let mut request = TextRequest { request: options(numbers), ..request };
+    let token = CancelToken::new();
+    request.request.cancel = Some(token.clone());
+    let mut text = handle.stream(request)?;
+    match numbers.below(100) {
+        0..3 => token.cancel(),
+        3..6 => {
+            // Most often in its middle.
+            let first = text.next().transpose()?;
+            return if first.is_some() { Err(InferenceError::Cancelled.into()) } else { text.finish() };
+        }
+        _ => {}
+    }
+    text.finish()
+}
+
+struct Handles {
+    embedder: Handle<Faulty<EmbeddingEngine>>,
+    reranker: Handle<Faulty<RerankEngine>>,
+    generator: GeneratorHandle,
+}
+
+fn run(known: &Known, Handles { embedder, reranker, generator }: &Handles, requests: usize, outcomes: &Outcomes) {
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             scope.spawn(move || {
@@ -245,6 +346,14 @@ fn run(
                 for _ in 0..requests {
                     let n = if numbers.chance(80) { 1 } else { 1 + numbers.below(8) };
                     let places: Vec<usize> = (0..n).map(|_| numbers.below(known.texts.len())).collect();
+                    if numbers.chance(15) {
+                        let place = places[0];
+                        let prompt = prompt(&known.texts[place]);
+                        let request = TextRequest { options: text_options(place), ..prompt.into() };
+                        let found = ask_for_text(generator, request, &mut numbers);
+                        count(outcomes, found, |found| known.check_text(place, found));
+                        continue;
+                    }
                     let texts = places.iter().map(|place| known.texts[*place].clone()).collect();
                     if numbers.chance(75) {
                         let request = EmbedRequest { texts, options: EmbedOptions::default() };
@@ -279,14 +388,15 @@ fn stress() {
     }));
     let (known, outcomes) = (Known::new(), Outcomes::default());
     let threads = status("Threads:");
-    let (embedder, reranker) = (faulty(false, embedder), faulty(true, reranker));
+    let handles =
+        Handles { embedder: faulty(false, embedder), reranker: faulty(true, reranker), generator: faulty_generator() };
     // What threads and caches take once.
-    run(&known, (&embedder, &reranker), REQUESTS / 10, &outcomes);
+    run(&known, &handles, REQUESTS / 10, &outcomes);
     outcomes.lock().expect("no panic").clear();
     let before = status("VmRSS:");
 
     let start = Instant::now();
-    run(&known, (&embedder, &reranker), REQUESTS, &outcomes);
+    run(&known, &handles, REQUESTS, &outcomes);
     let (took, after) = (start.elapsed(), status("VmRSS:"));
     let outcomes = outcomes.into_inner().expect("no panic");
     println!("{took:?}: {outcomes:?}; {before} kB before, {after} kB after");
@@ -297,8 +407,9 @@ fn stress() {
     assert!(outcomes["right"] > THREADS * REQUESTS / 2);
     assert!((after - before).abs() <= 0.05 * before, "{before} kB before, {after} kB after");
 
-    embedder.close_and_wait(Shutdown::Drain);
-    reranker.close_and_wait(Shutdown::Cancel);
+    handles.embedder.close_and_wait(Shutdown::Drain);
+    handles.reranker.close_and_wait(Shutdown::Cancel);
+    handles.generator.shutdown(Shutdown::Drain);
     // A thread that was joined may still be on its way out.
     let end = Instant::now() + Duration::from_secs(10);
     while status("Threads:") > threads {

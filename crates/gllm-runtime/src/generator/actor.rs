@@ -29,13 +29,25 @@ pub(super) fn start(
     find: impl FnOnce() -> Result<Found> + Send + 'static,
     config: TextsConfig,
 ) -> Result<(Inbox<GenerateRequest>, Answer<About>)> {
+    let start = move || {
+        let (loaded, about, found) = loaded(find()?)?;
+        Ok((loaded, about, reload(found)))
+    };
+    start_with(start, config)
+}
+
+/// The same, whatever the model is loaded from.
+pub(crate) fn start_with<E: TextEngine>(
+    start: impl FnOnce() -> Result<(Loaded<E>, About, Load<E>)> + Send + 'static,
+    config: TextsConfig,
+) -> Result<(Inbox<GenerateRequest>, Answer<About>)> {
     config.check()?;
     let (ready, is_ready) = reply();
-    let body = move |mut requests: Requests<GenerateRequest>| match guarded(|| loaded(find()?)) {
-        Ok((loaded, about, found)) => {
+    let body = move |mut requests: Requests<GenerateRequest>| match guarded(start) {
+        Ok((loaded, about, load)) => {
             let telemetry = Telemetry::new(&about.info.alias);
             ready.give(Ok(about));
-            serve(loaded, reload(found), config, telemetry, requests);
+            serve(loaded, load, config, telemetry, requests);
             tracing::debug!("the model's thread ends");
         }
         Err(error) => {
@@ -66,7 +78,7 @@ fn reload(found: Found) -> Load<GenerationEngine> {
 }
 
 /// Answers requests until there won't be any more.
-pub(super) fn serve<E: TextEngine>(
+fn serve<E: TextEngine>(
     loaded: Loaded<E>,
     load: Load<E>,
     config: TextsConfig,

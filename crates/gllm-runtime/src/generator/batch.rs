@@ -85,7 +85,7 @@ impl<T: Text> Batch<T> {
     /// Why the step gave nothing; then the texts that were written have been ended with it.
     pub(crate) fn step<E: TextEngine<Text = T>>(&mut self, engine: &E, device: &str) -> Computed<()> {
         self.let_go(engine, Instant::now());
-        self.keep_within_memory(engine);
+        self.keep_within_memory(engine, device);
         self.admit(engine, device);
         self.telemetry.texts(self.waiting.len(), self.running.len());
         if self.running.is_empty() {
@@ -137,12 +137,12 @@ impl<T: Text> Batch<T> {
     }
 
     /// Sends texts back to wait that have grown beyond the limit together, the last one first.
-    fn keep_within_memory<E: TextEngine<Text = T>>(&mut self, engine: &E) {
+    fn keep_within_memory<E: TextEngine<Text = T>>(&mut self, engine: &E, device: &str) {
         let Some(limit) = self.config.memory_limit else { return };
         while self.bytes() > limit {
             let Some(Running { ticket, mut text, .. }) = self.running.pop() else { return };
             if self.running.is_empty() {
-                return end(&self.telemetry, ticket, Err(too_large(&text, limit)));
+                return end(&self.telemetry, ticket, Err(too_large(&text, limit, device)));
             }
             engine.set_back(&mut text);
             self.waiting.push(Waiting { ticket, text: Some(text) });
@@ -166,7 +166,7 @@ impl<T: Text> Batch<T> {
                 }
             };
             if bytes(&text) > limit {
-                end(&self.telemetry, ticket, Err(too_large(&text, limit)));
+                end(&self.telemetry, ticket, Err(too_large(&text, limit, device)));
             } else if self.bytes().saturating_add(bytes(&text)) > limit {
                 // Those behind it wait too: it would wait for ever.
                 self.waiting.push(Waiting { ticket, text: Some(text) });
@@ -273,11 +273,11 @@ fn end(telemetry: &Telemetry, ticket: Ticket<GenerateRequest>, end: Result<Gener
     ticket.into_work().writer.end(end);
 }
 
-fn too_large(text: &impl Text, limit: u64) -> Error {
+fn too_large(text: &impl Text, limit: u64, device: &str) -> Error {
     let needed = bytes(text);
     OutOfMemory {
         tokens: text.tokens(),
-        device: "the memory for texts".into(),
+        device: device.into(),
         needed_bytes: Some(needed),
         limit_bytes: Some(limit),
         reason: format!("its keys and values take {needed} bytes, the limit is {limit}"),

@@ -9,15 +9,13 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use gllm_core::{
-    Error, FinishReason, GenerationTimings, InferenceError, InvalidConfig, ModelInfo, ModelType, OutOfMemory, Usage,
-};
+use gllm_core::{Error, FinishReason, GenerationTimings, InferenceError, InvalidConfig, OutOfMemory, Usage};
 use gllm_models::{GenerateOptions, Prompt};
 
-use super::actor::serve;
+use super::actor::start_with;
 use super::engine::{Text, TextEngine};
-use super::telemetry::Telemetry;
 use super::*;
+use crate::fake::about;
 use crate::model::{Load, Loaded};
 use crate::{CancelToken, Priority, RequestOptions, WhenFull};
 
@@ -148,17 +146,9 @@ fn start(config: TextsConfig, plan: impl FnMut(usize, &[String]) -> Result<()> +
         loading.send(place).expect("heard");
         Ok(fake(Box::new(|_, _| Ok(())), Arc::clone(&again)))
     });
-    let body = move |requests| serve(fake(Box::new(plan), first), load, config, Telemetry::new("test"), requests);
-    let inbox = Inbox::spawn("test", config.capacity, body).expect("a thread");
-    let info = ModelInfo {
-        alias: "test".into(),
-        repo_id: "test/test".into(),
-        model_type: ModelType::Generator,
-        architecture: "test".into(),
-        dimensions: None,
-        max_length: None,
-    };
-    let about = Arc::new(About { info, device: "a test".into(), has_chat_template: false });
+    let start = move || Ok((fake(Box::new(plan), first), about(), load));
+    let (inbox, is_ready) = start_with(start, config).expect("a thread");
+    let about = Arc::new(wait(is_ready, None).expect("no deadline").expect("a model"));
     (GeneratorHandle { inbox, about }, is_loaded, steps)
 }
 
@@ -401,8 +391,6 @@ fn a_text_outlives_the_handles() {
 #[cfg(feature = "async")]
 #[test]
 fn asynchronous_texts_are_the_same_and_end_when_they_are_dropped() {
-    use crate::queue::wait::wait;
-
     let (handle, ..) = start(TextsConfig { max_texts: 2, ..TextsConfig::default() }, slow);
     let handle = handle.into_async();
     let endless = handle.stream(request("ab", usize::MAX));

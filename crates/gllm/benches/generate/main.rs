@@ -130,7 +130,7 @@ fn gllm_turn(arguments: &Arguments, model: &Path) -> Outcome<Measures> {
 fn gllm_command(arguments: &Arguments, model: &Path) -> Outcome<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("--turn").arg("--model").arg(model);
-    command.env("RAYON_NUM_THREADS", arguments.threads.to_string());
+    command.env("GLLM_NUM_THREADS", arguments.threads.to_string());
     Ok(command)
 }
 
