@@ -281,7 +281,7 @@ fn stress() {
     let threads = status("Threads:");
     let (embedder, reranker) = (faulty(false, embedder), faulty(true, reranker));
     // What threads and caches take once.
-    run(&known, (&embedder, &reranker), REQUESTS / 10, &outcomes);
+    run(&known, (&embedder, &reranker), REQUESTS / 2, &outcomes);
     outcomes.lock().expect("no panic").clear();
     let before = status("VmRSS:");
 

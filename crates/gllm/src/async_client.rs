@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gllm_core::{EmbeddingResponse, InferenceError, Message, ModelInfo, ModelType, RerankResponse, Result, Truncation};
 use gllm_models::{EmbedOptions, RerankOptions};
 use gllm_runtime::load::{About, look};
-use gllm_runtime::{AsyncEmbedderHandle, AsyncRerankerHandle, GeneratorHandle, QueueConfig, RequestOptions};
+use gllm_runtime::{AsyncEmbedderHandle, AsyncRerankerHandle, GeneratorHandle, HandleConfig, RequestOptions};
 use tokio::sync::oneshot;
 
 use crate::embeddings::embed_options;
@@ -45,13 +45,13 @@ impl AsyncClient {
         Self::with_config(model, ClientConfig::from_env()?).await
     }
 
-    /// As [`crate::Client::with_config`].
+    /// As [`crate::Client::with_config`]; how requests are taken in may be told, too.
     ///
     /// # Errors
     /// As [`crate::Client::with_config`].
-    pub async fn with_config(model: &str, config: ClientConfig) -> Result<Self> {
-        let queue = QueueConfig::default();
-        let found = look(model, config).await?;
+    pub async fn with_config(model: &str, config: impl Into<HandleConfig>) -> Result<Self> {
+        let HandleConfig { client, queue } = config.into();
+        let found = look(model, client).await?;
         let (handle, about) = match found.model_type() {
             ModelType::Rerank => {
                 let (handle, about) = AsyncRerankerHandle::from_found(found, queue).await?;
