@@ -391,6 +391,7 @@ mod watched {
         fn exit(&self, _: &span::Id) {}
     }
 
+    #[expect(clippy::cast_sign_loss, reason = "what is counted is whole")]
     #[test]
     fn queues_passes_and_answers_are_told() {
         let model = path("bert/plain");
@@ -399,25 +400,26 @@ mod watched {
         tracing::subscriber::set_global_default(heard.clone()).expect("the only subscriber");
         let handle = EmbedderHandle::with_config(&model, config()).expect("a valid model");
         let response = handle.embed_with(family_texts(), EmbedOptions::default(), &RequestOptions::default());
-        let tokens = response.expect("vectors").usage.total_tokens as f64;
+        let tokens = response.expect("vectors").usage.total_tokens;
         let none: [&str; 0] = [];
         assert!(matches!(handle.embed_batch(&none), Err(Error::InvalidConfig(_))));
         handle.shutdown(Shutdown::Drain);
 
         let metrics = heard.metrics.lock().expect("no panic");
         let heard_of = |name: &str| metrics.get(name).unwrap_or_else(|| panic!("{name}: {metrics:?}"));
-        let sum = |name: &str| heard_of(name).iter().sum::<f64>();
+        let counts = |name: &str| heard_of(name).iter().map(|value| *value as usize).collect::<Vec<_>>();
+        let sum = |name: &str| counts(name).iter().sum::<usize>();
         assert_eq!(sum("gllm_tokens_total embed"), tokens);
         assert_eq!(sum("gllm_pass_tokens embed"), tokens);
-        assert_eq!(sum("gllm_pass_sequences embed"), family_texts().len() as f64);
-        assert!(heard_of("gllm_pass_requests embed").iter().all(|requests| *requests == 1.0));
-        assert_eq!(sum("gllm_requests_total embed ok"), 1.0);
-        assert_eq!(sum("gllm_requests_total embed failed"), 1.0);
+        assert_eq!(sum("gllm_pass_sequences embed"), family_texts().len());
+        assert!(counts("gllm_pass_requests embed").iter().all(|requests| *requests == 1));
+        assert_eq!(sum("gllm_requests_total embed ok"), 1);
+        assert_eq!(sum("gllm_requests_total embed failed"), 1);
         assert_eq!(heard_of("gllm_queue_seconds embed").len(), 2);
         assert_eq!(heard_of("gllm_request_seconds embed").len(), 2);
-        assert!(sum("gllm_pass_seconds embed") > 0.0);
-        let depth = heard_of("gllm_queue_depth embed");
-        assert!(depth.contains(&1.0) && depth.last() == Some(&0.0), "{depth:?}");
+        assert!(heard_of("gllm_pass_seconds embed").iter().all(|seconds| *seconds > 0.0));
+        let depth = counts("gllm_queue_depth embed");
+        assert!(depth.contains(&1) && depth.last() == Some(&0), "{depth:?}");
         drop(metrics);
 
         let spans = heard.spans.lock().expect("no panic");

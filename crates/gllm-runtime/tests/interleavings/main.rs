@@ -55,7 +55,9 @@ fn no_more_have_a_place_than_there_are_and_everybody_gets_one() {
                 })
             })
             .collect();
-        callers.into_iter().for_each(|caller| caller.join().expect("no panic"));
+        for caller in callers {
+            caller.join().expect("no panic");
+        }
         assert_eq!(places.asked(), 0);
     });
 }
