@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use gllm_core::{Error, Result};
+use gllm_core::{Error, InferenceError, Result};
 use rayon::prelude::*;
 
 use crate::QueueConfig;
@@ -85,7 +85,7 @@ impl<E: Engine> Batching<'_, E> {
     /// Tokenizes requests, side by side where there are several.
     fn accept(&mut self, arrived: Vec<Ticket<Work<E>>>) {
         let now = Instant::now();
-        let wanted: Vec<_> = arrived.into_iter().filter_map(|ticket| still_wanted(ticket, now)).collect();
+        let wanted: Vec<_> = arrived.into_iter().filter_map(|ticket| self.wanted(ticket, now)).collect();
         if wanted.is_empty() {
             return;
         }
@@ -129,13 +129,20 @@ impl<E: Engine> Batching<'_, E> {
         let unwanted =
             |active: &Active<E>| !active.ticket.work.reply.is_wanted() || active.ticket.unwanted(now).is_some();
         let gone: Vec<Id> = self.active.iter().filter(|(_, active)| unwanted(active)).map(|(id, _)| *id).collect();
-        for id in gone {
-            if let Some(active) = self.take(id)
-                && let Some(ticket) = still_wanted(active.ticket, now)
-            {
-                self.answer(ticket, Err(stopped("it let go of the request")));
-            }
+        for active in gone.into_iter().filter_map(|id| self.take(id)).collect::<Vec<_>>() {
+            self.wanted(active.ticket, now);
         }
+    }
+
+    /// The ticket, if its request is still wanted; else it is answered, in case somebody waits.
+    fn wanted(&self, ticket: Ticket<Work<E>>, now: Instant) -> Option<Ticket<Work<E>>> {
+        let error = match ticket.unwanted(now) {
+            Some(error) => error,
+            None if ticket.work.reply.is_wanted() => return Some(ticket),
+            None => InferenceError::Cancelled.into(),
+        };
+        self.answer(ticket, Err(error));
+        None
     }
 
     fn cancel_all(&mut self) {
@@ -237,17 +244,6 @@ impl<E: Engine> Batching<'_, E> {
                 self.answer(active.ticket, Err(error));
             }
         }
-    }
-}
-
-/// The ticket, if its request is still wanted; else it is answered, where somebody waits.
-fn still_wanted<E: Engine>(ticket: Ticket<Work<E>>, now: Instant) -> Option<Ticket<Work<E>>> {
-    match ticket.unwanted(now) {
-        Some(error) => {
-            ticket.into_work().reply.give(Err(error));
-            None
-        }
-        None => ticket.work.reply.is_wanted().then_some(ticket),
     }
 }
 

@@ -46,6 +46,7 @@ pub(crate) struct Script {
     /// The device that was asked for can't be opened again.
     pub(crate) is_lost: AtomicBool,
     pub(crate) loads: AtomicUsize,
+    pub(crate) reclaimed: AtomicUsize,
     /// Each pass waits for a message, where there is a gate, after it has said that it began.
     gate: Option<(Sender<()>, Receiver<()>)>,
 }
@@ -53,6 +54,8 @@ pub(crate) struct Script {
 pub(crate) struct Fake {
     script: Arc<Script>,
     place: Place,
+    /// Which of the models loaded it is.
+    number: usize,
     is_old: AtomicBool,
 }
 
@@ -82,14 +85,16 @@ pub(crate) fn script() -> Script {
         is_broken: AtomicBool::new(false),
         is_lost: AtomicBool::new(false),
         loads: AtomicUsize::new(0),
+        reclaimed: AtomicUsize::new(0),
         gate: None,
     }
 }
 
 /// A script whose passes wait at a gate; once the gate is dropped they don't.
 pub(crate) fn gated() -> (Script, Gate) {
-    let ((begin, began), (opens, opened)) = (unbounded(), unbounded());
-    (Script { gate: Some((begin, opened)), ..script() }, Gate { began, opens })
+    let (says, began) = unbounded();
+    let (opens, waits) = unbounded();
+    (Script { gate: Some((says, waits)), ..script() }, Gate { began, opens })
 }
 
 impl Script {
@@ -115,12 +120,12 @@ pub(crate) fn handle(script: Script, queue: QueueConfig) -> (Handle<Fake>, Arc<S
 /// Loads fake models.
 pub(crate) fn loader(script: Arc<Script>) -> Load<Fake> {
     Box::new(move |place| {
-        script.loads.fetch_add(1, Ordering::SeqCst);
+        let number = script.loads.fetch_add(1, Ordering::SeqCst);
         if place == Place::Asked && script.is_lost.load(Ordering::SeqCst) {
             return Err(InferenceError::Device { reason: "no such adapter".into() }.into());
         }
         script.is_broken.store(false, Ordering::SeqCst);
-        let engine = Fake { script: Arc::clone(&script), place, is_old: AtomicBool::new(false) };
+        let engine = Fake { script: Arc::clone(&script), place, number, is_old: AtomicBool::new(false) };
         Ok(Loaded { engine, device: format!("{place:?}"), is_cpu: place == Place::Cpu })
     })
 }
@@ -141,7 +146,7 @@ pub(crate) fn about() -> About {
 pub(crate) struct FakeJob {
     items: Vec<Item>,
     lengths: Vec<usize>,
-    place: Place,
+    made_by: usize,
 }
 
 impl Engine for Fake {
@@ -155,7 +160,7 @@ impl Engine for Fake {
 
     fn prepare(&self, request: &Vec<Item>) -> Result<FakeJob> {
         let lengths = request.iter().map(|item| item.tokens).collect();
-        Ok(FakeJob { items: request.clone(), lengths, place: self.place })
+        Ok(FakeJob { items: request.clone(), lengths, made_by: self.number })
     }
 
     fn lengths(job: &FakeJob) -> &[usize] {
@@ -170,13 +175,13 @@ impl Engine for Fake {
 
     fn forward(&self, batch: &[(&FakeJob, usize)]) -> Result<Vec<u64>> {
         let items: Vec<Item> = batch.iter().map(|(job, place)| job.items[*place]).collect();
-        assert!(batch.iter().all(|(job, _)| job.place == self.place), "a job of another model");
+        assert!(batch.iter().all(|(job, _)| job.made_by == self.number), "a job of another model");
         let is_probe = items.len() == 1 && items[0].tokens == 0;
         if !is_probe {
             self.script.passes.lock().expect("no panic").push(items.iter().map(|item| item.value).collect());
-            if let Some((begin, opened)) = &self.script.gate {
-                let _ = begin.send(());
-                let _ = opened.recv();
+            if let Some((says, waits)) = &self.script.gate {
+                let _ = says.send(());
+                let _ = waits.recv();
             }
         }
         if self.script.is_broken.load(Ordering::SeqCst) {
@@ -197,6 +202,10 @@ impl Engine for Fake {
 
     fn needed_bytes(&self, tokens: usize) -> u64 {
         tokens as u64 * 100
+    }
+
+    fn reclaim(&self) {
+        self.script.reclaimed.fetch_add(1, Ordering::SeqCst);
     }
 
     fn probe(&self) -> Vec<Item> {

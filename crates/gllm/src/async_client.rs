@@ -6,7 +6,7 @@ use gllm_core::{EmbeddingResponse, Message, ModelInfo, ModelType, RerankResponse
 use gllm_models::{EmbedOptions, RerankOptions};
 use gllm_runtime::load::{About, look};
 use gllm_runtime::{
-    AsyncEmbedderHandle, AsyncGeneratorHandle, AsyncRerankerHandle, QueueConfig, RequestOptions, TextsConfig,
+    AsyncEmbedderHandle, AsyncGeneratorHandle, AsyncRerankerHandle, HandleConfig, RequestOptions, TextsConfig,
 };
 
 use crate::embeddings::embed_options;
@@ -46,20 +46,20 @@ impl AsyncClient {
         Self::with_config(model, ClientConfig::from_env()?).await
     }
 
-    /// As [`crate::Client::with_config`].
+    /// As [`crate::Client::with_config`]; how requests are taken in may be told, too.
     ///
     /// # Errors
     /// As [`crate::Client::with_config`].
-    pub async fn with_config(model: &str, config: ClientConfig) -> Result<Self> {
-        let queue = QueueConfig::default();
-        let found = look(model, config).await?;
+    pub async fn with_config(model: &str, config: impl Into<HandleConfig>) -> Result<Self> {
+        let HandleConfig { client, queue } = config.into();
+        let found = look(model, client).await?;
         let (handle, about) = match found.model_type() {
             ModelType::Rerank => {
                 let (handle, about) = AsyncRerankerHandle::from_found(found, queue).await?;
                 (Handle::Reranker(handle), about)
             }
             ModelType::Generator => {
-                let (handle, about) = AsyncGeneratorHandle::from_found(found, TextsConfig::default()).await?;
+                let (handle, about) = AsyncGeneratorHandle::from_found(found, TextsConfig::from(&queue)).await?;
                 (Handle::Generator(handle), about)
             }
             _ => {

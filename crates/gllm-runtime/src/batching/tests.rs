@@ -186,6 +186,23 @@ fn a_model_that_has_become_unsound_is_loaded_again() {
 }
 
 #[test]
+fn requests_that_are_there_while_the_model_is_loaded_again_are_answered_by_the_new_one() {
+    let (script, gate) = gated();
+    let (handle, script) = handle(script, QueueConfig { batch_tokens: 3, ..QueueConfig::default() });
+    let items = [[item(1, 1), item(1, 2)], [item(1, 3), item(1, 4)], [poison(1, 5), item(1, 6)]];
+    let requests: Vec<_> = items.iter().map(|items| plain(items)).collect();
+    let found = ask_all(&handle, &requests, || {
+        gate.began();
+        script.is_broken.store(true, Ordering::SeqCst);
+        drop(gate);
+    });
+    assert_eq!(found[0].as_ref().expect("an answer"), &[answer(1), answer(2)]);
+    assert_eq!(found[1].as_ref().expect("an answer"), &[answer(3), answer(4)]);
+    assert_eq!(found[2].as_ref().expect_err("poison").to_string(), "the computation panicked: poison");
+    assert_eq!(script.loads.load(Ordering::SeqCst), 2);
+}
+
+#[test]
 fn a_device_that_is_lost_for_good_leaves_the_cpu_if_that_is_allowed() {
     let lose = |cpu_fallback| {
         let (handle, script) = handle(script(), QueueConfig { cpu_fallback, ..QueueConfig::default() });
@@ -213,6 +230,7 @@ fn a_pass_that_is_too_large_is_halved_until_it_fits() {
     let expected: Vec<u64> = (0..8).map(answer).collect();
     assert_eq!(ask(&handle, &items).expect("an answer"), expected);
     assert_eq!(script.passes().iter().map(Vec::len).collect::<Vec<_>>(), [8, 4, 2, 2, 4, 2, 2]);
+    assert_eq!(script.reclaimed.load(Ordering::SeqCst), 3, "each time before it goes on");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gllm_core::{InvalidConfig, Result};
 
-use crate::ClientConfig;
+use crate::{ClientConfig, QueueConfig};
 
 /// How a model's thread takes texts in, writes them together, and what it does when memory runs out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,14 @@ impl Default for TextsConfig {
             memory_limit: None,
             cpu_fallback: true,
         }
+    }
+}
+
+impl From<&QueueConfig> for TextsConfig {
+    /// As many requests, as patient, and the CPU as a refuge or not. What a pass may take isn't what texts may.
+    fn from(queue: &QueueConfig) -> Self {
+        let QueueConfig { capacity, max_wait, cpu_fallback, .. } = *queue;
+        Self { capacity, max_wait, cpu_fallback, ..Self::default() }
     }
 }
 

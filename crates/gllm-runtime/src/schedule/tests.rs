@@ -87,7 +87,9 @@ fn nobody_starves_while_urgent_requests_keep_coming() {
             break;
         }
         assert!(now - start <= Duration::from_secs(2) + 2 * pass_time, "it starves");
-        pass.iter().for_each(|(id, _)| schedule.charge(*id, pass_time));
+        for (id, _) in pass {
+            schedule.charge(id, pass_time);
+        }
     }
 }
 
@@ -120,7 +122,9 @@ proptest! {
             once.sort_unstable();
             once.dedup();
             prop_assert_eq!(once.len(), owners.len());
-            pass.iter().for_each(|(id, _)| schedule.charge(*id, Duration::from_millis(tokens as u64)));
+            for (id, _) in &pass {
+                schedule.charge(*id, Duration::from_millis(tokens as u64));
+            }
             seen.extend(pass);
         }
         seen.sort_unstable();

@@ -17,6 +17,10 @@ struct State<T> {
     has_receiver: bool,
 }
 
+/// The other end is gone, or nothing is there.
+#[derive(Debug)]
+pub(crate) struct Nothing;
+
 pub(crate) struct Sender<T>(Arc<Channel<T>>);
 
 pub(crate) struct Receiver<T>(Arc<Channel<T>>);
@@ -41,25 +45,25 @@ impl<T> Sender<T> {
 }
 
 impl<T> Receiver<T> {
-    pub(crate) fn recv(&self) -> Result<T, ()> {
+    pub(crate) fn recv(&self) -> Result<T, Nothing> {
         let mut state = self.0.state.lock().expect("no panic");
         loop {
             if let Some(message) = state.waiting.pop_front() {
                 return Ok(message);
             }
             if state.senders == 0 {
-                return Err(());
+                return Err(Nothing);
             }
             state = self.0.changed.wait(state).expect("no panic");
         }
     }
 
-    pub(crate) fn recv_timeout(&self, _: Duration) -> Result<T, ()> {
+    pub(crate) fn recv_timeout(&self, _: Duration) -> Result<T, Nothing> {
         self.recv()
     }
 
-    pub(crate) fn try_recv(&self) -> Result<T, ()> {
-        self.0.state.lock().expect("no panic").waiting.pop_front().ok_or(())
+    pub(crate) fn try_recv(&self) -> Result<T, Nothing> {
+        self.0.state.lock().expect("no panic").waiting.pop_front().ok_or(Nothing)
     }
 }
 
