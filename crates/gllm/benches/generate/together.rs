@@ -26,7 +26,7 @@ pub(crate) struct Together {
     pub(crate) together: f64,
     /// Until the first token of a text, the last one's, in milliseconds.
     pub(crate) first_token_ms: f64,
-    /// Whether each text is the one that is written alone.
+    /// Whether each text, the last time, is the one that is written alone.
     pub(crate) are_equal: bool,
 }
 
@@ -41,16 +41,18 @@ impl Together {
         let written = |requests: &[TextRequest]| written(&handle, requests);
 
         written(&requests(0, texts, &options))?;
-        let (mut alone, mut together, mut first, mut are_equal) = (Vec::new(), Vec::new(), Vec::new(), true);
+        let (mut alone, mut together, mut first, mut last) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for round in 1..=TIMES {
             let requests = requests(round, texts + 1, &options);
             let (speed, first_token_ms, found) = written(&requests[..texts])?;
             together.push(speed);
             first.push(first_token_ms);
             alone.push(written(&requests[texts..])?.0);
-            let each = requests[..texts].chunks(1).map(|one| Ok(written(one)?.2.concat()));
-            are_equal &= each.collect::<gllm::Result<Vec<String>>>()? == found;
+            last = found;
         }
+        let each = requests(TIMES, texts, &options);
+        let each = each.chunks(1).map(|one| Ok(written(one)?.2.concat())).collect::<gllm::Result<Vec<String>>>()?;
+        let are_equal = each == last;
         let [alone, together, first_token_ms] = [alone, together, first].map(|values| super::median(&values));
         Ok(Self { texts, alone, together, first_token_ms, are_equal })
     }
