@@ -357,7 +357,7 @@ fn run(known: &Known, Handles { embedder, reranker, generator }: &Handles, reque
                         let prompt = prompt(&known.texts[place]);
                         let request = TextRequest { options: text_options(place), ..prompt.into() };
                         let found = ask_for_text(generator, request, &mut numbers);
-                        count(outcomes, found, |found| known.check_text(place, found));
+                        count(outcomes, &found, |found| known.check_text(place, found));
                         continue;
                     }
                     let texts = places.iter().map(|place| known.texts[*place].clone()).collect();
