@@ -111,7 +111,7 @@ impl Runtime {
     /// [`InvalidConfig`] if another model is called so.
     pub fn add(&self, name: impl Into<String>, model: impl Into<String>) -> Result<()> {
         let (name, model) = (name.into(), model.into());
-        if self.shared.lock().models.add(name.clone(), model.clone()) {
+        if self.shared.lock().models.add(&name, &model) {
             return Ok(());
         }
         Err(InvalidConfig::new("name", "one that no other model has", format!("`{name}` for `{model}`")).into())

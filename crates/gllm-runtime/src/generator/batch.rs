@@ -94,9 +94,10 @@ impl<T: Text> Batch<T> {
         let writing = self.running.iter().filter(|running| running.text.written() > 0).count();
         let reading = self.running.len() - writing;
         let tokens = writing + if writing == 0 { self.config.read_tokens } else { self.config.read_tokens_beside };
-        let span = match reading {
-            0 => tracing::debug_span!("decode", texts = writing),
-            _ => tracing::debug_span!("prefill", texts = reading, beside = writing),
+        let span = if reading == 0 {
+            tracing::debug_span!("decode", texts = writing)
+        } else {
+            tracing::debug_span!("prefill", texts = reading, beside = writing)
         };
         let start = Instant::now();
         let mut texts: Vec<&mut T> = self.running.iter_mut().map(|running| &mut running.text).collect();

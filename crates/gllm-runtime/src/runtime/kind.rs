@@ -23,13 +23,13 @@ impl AnyHandle {
     pub(super) async fn start(found: Found, config: &RuntimeConfig) -> Result<Self> {
         match found.model_type() {
             ModelType::Rerank => {
-                let (handle, is_ready) = RerankerHandle::start(found, config.queue.clone())?;
+                let (handle, is_ready) = RerankerHandle::start(found, config.queue)?;
                 is_ready.await?;
                 Ok(Self::Reranker(handle))
             }
             ModelType::Generator => Ok(Self::Generator(GeneratorHandle::start(found, config.texts).await?)),
             _ => {
-                let (handle, is_ready) = EmbedderHandle::start(found, config.queue.clone())?;
+                let (handle, is_ready) = EmbedderHandle::start(found, config.queue)?;
                 is_ready.await?;
                 Ok(Self::Embedder(handle))
             }

@@ -83,9 +83,9 @@ impl<H: Clone> Models<H> {
     }
 
     /// Calls `model` by `name`. `false` if another one is called so.
-    pub(super) fn add(&mut self, name: String, model: String) -> bool {
-        let entry = self.entries.entry(name);
-        entry.or_insert_with(|| Entry { model: model.clone(), slot: Slot::Absent, used: 0 }).model == model
+    pub(super) fn add(&mut self, name: &str, model: &str) -> bool {
+        let entry = self.entries.entry(name.to_owned());
+        entry.or_insert_with(|| Entry { model: model.to_owned(), slot: Slot::Absent, used: 0 }).model == model
     }
 
     /// Takes a lease of a model, or says what has to be done first.
@@ -210,7 +210,7 @@ mod tests {
     fn models(limit: u64) -> Models<u32> {
         let mut models = Models::new(limit);
         for name in ["a", "b", "c"] {
-            assert!(models.add(name.into(), name.to_uppercase()));
+            assert!(models.add(name, &name.to_uppercase()));
         }
         models
     }
@@ -263,6 +263,6 @@ mod tests {
         models.absent("a");
         assert_eq!(models.lease("a"), Lookup::Load("A".into()));
         assert_eq!(models.lease("d"), Lookup::Unknown);
-        assert!(models.add("a".into(), "A".into()) && !models.add("a".into(), "other".into()));
+        assert!(models.add("a", "A") && !models.add("a", "other"));
     }
 }
