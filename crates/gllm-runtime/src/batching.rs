@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::QueueConfig;
 use crate::engine::Engine;
 use crate::failure::{Computed, guarded};
-use crate::model::{Model, Sequence};
+use crate::model::{Model, Sequence, lost};
 use crate::observe::Observer;
 use crate::queue::inbox::{Requests, Ticket, stopped};
 use crate::queue::reply::Reply;
@@ -98,10 +98,7 @@ impl<E: Engine> Batching<'_, E> {
                     several => several.par_iter().map(prepare).collect(),
                 }
             }
-            Err(error) => {
-                let reason = error.to_string();
-                wanted.iter().map(|_| Err(stopped(&reason))).collect()
-            }
+            Err(_) => wanted.iter().map(|_| Err(lost().into_error())).collect(),
         });
         self.prepare_again();
         for (mut ticket, job) in wanted.into_iter().zip(prepared) {
@@ -115,13 +112,18 @@ impl<E: Engine> Batching<'_, E> {
     }
 
     fn add(&mut self, ticket: Ticket<Work<E>>, job: E::Job) {
-        let (id, lengths) = (self.next_id, E::lengths(&job));
-        self.next_id += 1;
+        let missing = E::lengths(&job).len();
+        let parts = std::iter::repeat_with(|| None).take(missing).collect();
+        let active = Active { ticket, job, parts, missing };
+        if missing == 0 {
+            // No pass would have it.
+            return self.finish(active, None);
+        }
+        let Active { ticket, job, .. } = &active;
         let urgency = (ticket.arrived, ticket.options.priority);
-        self.schedule.add(id, urgency, E::kind(&job), lengths, E::batch_tokens(&job));
-        let missing = lengths.len();
-        let parts = lengths.iter().map(|_| None).collect();
-        self.active.insert(id, Active { ticket, job, parts, missing });
+        self.schedule.add(self.next_id, urgency, E::kind(job), E::lengths(job), E::batch_tokens(job));
+        self.active.insert(self.next_id, active);
+        self.next_id += 1;
     }
 
     /// Lets go of requests that aren't wanted any more.

@@ -16,7 +16,8 @@ use crate::{ClientConfig, HandleConfig, QueueConfig, RequestOptions, Shutdown};
 /// let embedder = gllm_runtime::EmbedderHandle::new()?;
 /// std::thread::scope(|scope| {
 ///     for text in ["text1", "text2"] {
-///         scope.spawn(|| embedder.embed(text));
+///         let embedder = embedder.clone();
+///         scope.spawn(move || embedder.embed(text));
 ///     }
 /// });
 /// # Ok::<(), gllm_core::Error>(())

@@ -258,6 +258,7 @@ fn all<E: Engine>(batch: &[Sequence<'_, E>], failure: &Failure) -> Vec<Computed<
     batch.iter().map(|_| Err(failure.clone())).collect()
 }
 
-fn lost() -> Failure {
+/// Nothing is left that computes.
+pub(crate) fn lost() -> Failure {
     Failure::Other(InferenceError::Device { reason: "the device is lost, and the model can't be loaded again".into() })
 }

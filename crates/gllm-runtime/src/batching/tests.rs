@@ -64,6 +64,13 @@ fn what_waits_together_is_computed_together_and_answered_apart() {
 }
 
 #[test]
+fn a_request_without_sequences_is_answered_too() {
+    let (handle, script) = handle(script(), QueueConfig::default());
+    assert_eq!(ask(&handle, &[]).expect("an answer"), [0; 0]);
+    assert!(script.passes().is_empty());
+}
+
+#[test]
 fn a_short_request_overtakes_what_is_left_of_a_long_one() {
     let (script, gate) = gated();
     let (handle, script) = handle(script, QueueConfig { batch_tokens: 10, ..QueueConfig::default() });
