@@ -169,7 +169,7 @@ fn real_model(alias: &str) -> Option<PathBuf> {
     path.inspect_err(|e| skip(&format!("no {alias}: {e}"))).ok()
 }
 
-/// Numbers that look random, the same for the same seed: SplitMix64.
+/// Numbers that look random, the same for the same seed: splitmix64.
 ///
 /// Source: <https://prng.di.unimi.it/splitmix64.c>.
 #[derive(Clone, Debug)]

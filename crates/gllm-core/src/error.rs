@@ -353,9 +353,9 @@ pub struct Busy {
 
 /// A request needs more memory than there is, also by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("out of memory for {tokens} tokens on {device}: {reason}; shorten the text, or raise the limit")]
+#[error("out of memory{} on {device}: {reason}; {}raise the limit", for_tokens(*.tokens), shorten(*.tokens))]
 pub struct OutOfMemory {
-    /// Tokens that were to be computed at once, no fewer being possible.
+    /// Tokens that were to be computed at once, no fewer being possible; 0 where it is the model that is too large.
     pub tokens: usize,
     /// The device, as [`crate::Device`] or its driver calls it.
     pub device: String,
@@ -365,6 +365,14 @@ pub struct OutOfMemory {
     pub limit_bytes: Option<u64>,
     /// What the device said, or which limit it is.
     pub reason: String,
+}
+
+fn for_tokens(tokens: usize) -> String {
+    if tokens == 0 { String::new() } else { format!(" for {tokens} tokens") }
+}
+
+fn shorten(tokens: usize) -> &'static str {
+    if tokens == 0 { "" } else { "shorten the text, or " }
 }
 
 /// A setting or an argument is out of range.

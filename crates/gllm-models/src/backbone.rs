@@ -1,6 +1,6 @@
 //! The network below the heads of an embedding model: an encoder or a decoder. Behind this, nothing knows which.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use gllm_core::Result;
 
 use crate::decoder::Decoder;
@@ -15,6 +15,14 @@ pub(crate) enum Backbone {
 }
 
 impl Backbone {
+    /// The device that it is on.
+    pub(crate) fn device(&self) -> &Device {
+        match self {
+            Self::Encoder(encoder) => encoder.device(),
+            Self::Decoder(decoder) => decoder.device(),
+        }
+    }
+
     /// About how many bytes [`Backbone::forward`] takes for `tokens` tokens, beside the weights.
     pub(crate) fn activation_bytes(&self, tokens: usize) -> u64 {
         match self {

@@ -115,6 +115,11 @@ impl DecoderReranker {
         Ok(Self { decoder, head, frame, instruction: instruction.unwrap_or_else(|| INSTRUCTION.into()) })
     }
 
+    /// The device that it is on.
+    pub(crate) fn device(&self) -> &Device {
+        self.decoder.device()
+    }
+
     /// About how many bytes a pass over `tokens` tokens takes, beside the weights.
     pub(crate) fn activation_bytes(&self, tokens: usize) -> u64 {
         decoder_bytes(self.decoder.config(), tokens)

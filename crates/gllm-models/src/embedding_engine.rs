@@ -203,6 +203,11 @@ impl EmbeddingEngine {
         self.backbone.activation_bytes(tokens)
     }
 
+    /// Gives memory back that the device keeps for later; to be called when there is none left.
+    pub fn reclaim_memory(&self) {
+        self.backbone.device().memory_cleanup();
+    }
+
     /// The vectors of each text, in the order of `texts`.
     ///
     /// # Errors

@@ -49,6 +49,7 @@ mod sparse;
 mod target;
 mod text_sequence;
 mod threads;
+mod weight_bytes;
 mod weights;
 
 pub mod device;
@@ -82,4 +83,5 @@ pub use sequences::Sequences;
 pub use sparse::{LexicalHead, SparseHead, SpladeHead};
 pub use target::Target;
 pub use text_sequence::TextSequence;
+pub use weight_bytes::weight_bytes;
 pub use weights::Weights;

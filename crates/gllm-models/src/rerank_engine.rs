@@ -159,6 +159,14 @@ impl RerankEngine {
         }
     }
 
+    /// Gives memory back that the device keeps for later; to be called when there is none left.
+    pub fn reclaim_memory(&self) {
+        match &self.model {
+            Model::Encoder(model) => model.encoder().device().memory_cleanup(),
+            Model::Decoder(model) => model.device().memory_cleanup(),
+        }
+    }
+
     /// Scores each of `documents` by how well it answers `query`.
     ///
     /// A pair that is too long loses the end of its document; the query is cut only where it leaves no room for a

@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use gllm_core::{Error, Result};
+use gllm_core::{Error, InferenceError, Result};
 use rayon::prelude::*;
 
 use crate::QueueConfig;
 use crate::engine::Engine;
 use crate::failure::{Computed, guarded};
-use crate::model::{Model, Sequence};
+use crate::model::{Model, Sequence, lost};
 use crate::observe::Observer;
 use crate::queue::inbox::{Requests, Ticket, stopped};
 use crate::queue::reply::Reply;
@@ -85,7 +85,7 @@ impl<E: Engine> Batching<'_, E> {
     /// Tokenizes requests, side by side where there are several.
     fn accept(&mut self, arrived: Vec<Ticket<Work<E>>>) {
         let now = Instant::now();
-        let wanted: Vec<_> = arrived.into_iter().filter_map(|ticket| still_wanted(ticket, now)).collect();
+        let wanted: Vec<_> = arrived.into_iter().filter_map(|ticket| self.wanted(ticket, now)).collect();
         if wanted.is_empty() {
             return;
         }
@@ -98,10 +98,7 @@ impl<E: Engine> Batching<'_, E> {
                     several => several.par_iter().map(prepare).collect(),
                 }
             }
-            Err(error) => {
-                let reason = error.to_string();
-                wanted.iter().map(|_| Err(stopped(&reason))).collect()
-            }
+            Err(_) => wanted.iter().map(|_| Err(lost().into_error())).collect(),
         });
         self.prepare_again();
         for (mut ticket, job) in wanted.into_iter().zip(prepared) {
@@ -115,13 +112,18 @@ impl<E: Engine> Batching<'_, E> {
     }
 
     fn add(&mut self, ticket: Ticket<Work<E>>, job: E::Job) {
-        let (id, lengths) = (self.next_id, E::lengths(&job));
-        self.next_id += 1;
+        let missing = E::lengths(&job).len();
+        let parts = std::iter::repeat_with(|| None).take(missing).collect();
+        let active = Active { ticket, job, parts, missing };
+        if missing == 0 {
+            // No pass would have it.
+            return self.finish(active, None);
+        }
+        let Active { ticket, job, .. } = &active;
         let urgency = (ticket.arrived, ticket.options.priority);
-        self.schedule.add(id, urgency, E::kind(&job), lengths, E::batch_tokens(&job));
-        let missing = lengths.len();
-        let parts = lengths.iter().map(|_| None).collect();
-        self.active.insert(id, Active { ticket, job, parts, missing });
+        self.schedule.add(self.next_id, urgency, E::kind(job), E::lengths(job), E::batch_tokens(job));
+        self.active.insert(self.next_id, active);
+        self.next_id += 1;
     }
 
     /// Lets go of requests that aren't wanted any more.
@@ -129,13 +131,20 @@ impl<E: Engine> Batching<'_, E> {
         let unwanted =
             |active: &Active<E>| !active.ticket.work.reply.is_wanted() || active.ticket.unwanted(now).is_some();
         let gone: Vec<Id> = self.active.iter().filter(|(_, active)| unwanted(active)).map(|(id, _)| *id).collect();
-        for id in gone {
-            if let Some(active) = self.take(id)
-                && let Some(ticket) = still_wanted(active.ticket, now)
-            {
-                self.answer(ticket, Err(stopped("it let go of the request")));
-            }
+        for active in gone.into_iter().filter_map(|id| self.take(id)).collect::<Vec<_>>() {
+            self.wanted(active.ticket, now);
         }
+    }
+
+    /// The ticket, if its request is still wanted; else it is answered, in case somebody waits.
+    fn wanted(&self, ticket: Ticket<Work<E>>, now: Instant) -> Option<Ticket<Work<E>>> {
+        let error = match ticket.unwanted(now) {
+            Some(error) => error,
+            None if ticket.work.reply.is_wanted() => return Some(ticket),
+            None => InferenceError::Cancelled.into(),
+        };
+        self.answer(ticket, Err(error));
+        None
     }
 
     fn cancel_all(&mut self) {
@@ -237,17 +246,6 @@ impl<E: Engine> Batching<'_, E> {
                 self.answer(active.ticket, Err(error));
             }
         }
-    }
-}
-
-/// The ticket, if its request is still wanted; else it is answered, where somebody waits.
-fn still_wanted<E: Engine>(ticket: Ticket<Work<E>>, now: Instant) -> Option<Ticket<Work<E>>> {
-    match ticket.unwanted(now) {
-        Some(error) => {
-            ticket.into_work().reply.give(Err(error));
-            None
-        }
-        None => ticket.work.reply.is_wanted().then_some(ticket),
     }
 }
 

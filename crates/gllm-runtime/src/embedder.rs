@@ -6,6 +6,7 @@ use gllm_models::{EmbedOptions, EmbeddingEngine};
 use crate::engine::EmbedRequest;
 use crate::handle::{Handle, loaded};
 use crate::load::{About, Found, find};
+use crate::queue::reply::Answer;
 use crate::{ClientConfig, HandleConfig, QueueConfig, RequestOptions, Shutdown};
 
 /// A way to a thread that owns an embedding model: requests that wait together are computed together. Clones share the thread; it ends
@@ -15,7 +16,8 @@ use crate::{ClientConfig, HandleConfig, QueueConfig, RequestOptions, Shutdown};
 /// let embedder = gllm_runtime::EmbedderHandle::new()?;
 /// std::thread::scope(|scope| {
 ///     for text in ["text1", "text2"] {
-///         scope.spawn(|| embedder.embed(text));
+///         let embedder = embedder.clone();
+///         scope.spawn(move || embedder.embed(text));
 ///     }
 /// });
 /// # Ok::<(), gllm_core::Error>(())
@@ -61,8 +63,19 @@ impl EmbedderHandle {
     /// # Errors
     /// As [`EmbedderHandle::with_config`].
     pub fn from_found(found: Found, queue: QueueConfig) -> Result<(Self, About)> {
+        let (handle, is_ready) = Self::start(found, queue)?;
+        Ok((handle, loaded(is_ready)?))
+    }
+
+    /// Loads a model that was found; the handle can be used when the answer is there.
+    pub(crate) fn start(found: Found, queue: QueueConfig) -> Result<(Self, Answer<About>)> {
         let (handle, is_ready) = Handle::start(|| Ok(found), Found::load_embedder, queue)?;
-        Ok((Self { handle }, loaded(is_ready)?))
+        Ok((Self { handle }, is_ready))
+    }
+
+    /// Ends the thread.
+    pub(crate) async fn close(&self, how: Shutdown) {
+        self.handle.close(how).await;
     }
 
     /// The vector of a text.

@@ -41,6 +41,9 @@ pub(crate) trait Engine: Send + Sync + Sized + 'static {
     /// About how many bytes a pass over this many tokens takes for what it computes.
     fn needed_bytes(&self, tokens: usize) -> u64;
 
+    /// Gives back what the device keeps for later.
+    fn reclaim(&self);
+
     /// A request that every sound model answers.
     fn probe(&self) -> Self::Request;
 }
@@ -97,6 +100,10 @@ impl Engine for EmbeddingEngine {
         self.activation_bytes(tokens)
     }
 
+    fn reclaim(&self) {
+        self.reclaim_memory();
+    }
+
     fn probe(&self) -> EmbedRequest {
         let options = EmbedOptions { sparse: self.dimensions().is_none(), ..EmbedOptions::default() };
         EmbedRequest { texts: vec!["a".into()], options }
@@ -136,6 +143,10 @@ impl Engine for RerankEngine {
 
     fn needed_bytes(&self, tokens: usize) -> u64 {
         self.activation_bytes(tokens)
+    }
+
+    fn reclaim(&self) {
+        self.reclaim_memory();
     }
 
     fn probe(&self) -> RerankRequest {

@@ -29,19 +29,24 @@ impl<E: Engine> Handle<E> {
         load: fn(&Found) -> Result<(E, About)>,
         queue: QueueConfig,
     ) -> Result<(Self, Answer<About>)> {
+        let start = move || {
+            let found = find()?;
+            let (engine, about) = load(&found)?;
+            let loaded = Loaded { engine, device: about.device.clone(), is_cpu: found.is_on_cpu() };
+            Ok((loaded, about, reload(found, load)))
+        };
+        Self::start_with(start, queue)
+    }
+
+    /// The same, whatever the model is loaded from.
+    pub(crate) fn start_with(
+        start: impl FnOnce() -> Result<(Loaded<E>, About, Load<E>)> + Send + 'static,
+        queue: QueueConfig,
+    ) -> Result<(Self, Answer<About>)> {
         queue.check()?;
         let (ready, is_ready) = reply();
-        let name = format!("gllm-{}", E::TASK);
-        let body = move |requests| {
-            let start = || {
-                let found = find()?;
-                let (engine, about) = load(&found)?;
-                Ok((Loaded { engine, device: about.device.clone(), is_cpu: found.is_on_cpu() }, about, found))
-            };
-            let started = guarded(start).map(|(loaded, about, found)| (loaded, about, reload(found, load)));
-            Self::run(requests, started, &queue, ready);
-        };
-        let inbox = Inbox::spawn(&name, queue.capacity, body)?;
+        let body = move |requests| Self::run(requests, guarded(start), &queue, ready);
+        let inbox = Inbox::spawn(&format!("gllm-{}", E::TASK), queue.capacity, body)?;
         Ok((Self { inbox }, is_ready))
     }
 
@@ -80,6 +85,12 @@ impl<E: Engine> Handle<E> {
     pub(crate) fn ask_and_wait(&self, request: E::Request, options: &RequestOptions) -> Result<E::Response> {
         let asked = Instant::now();
         wait(self.ask(request, options), options.deadline).unwrap_or_else(|| Err(deadline_exceeded(asked)))
+    }
+
+    /// Requests that have a place in the queue or wait for one.
+    #[cfg(test)]
+    pub(crate) fn depth(&self) -> usize {
+        self.inbox.depth()
     }
 
     /// Ends the thread.

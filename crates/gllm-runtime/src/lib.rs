@@ -4,12 +4,13 @@
 //! what waits beside it ([`QueueConfig`]), and gets exactly one answer, whatever fails. When the last handle is gone the
 //! thread ends, and the model with it.
 
-mod actor;
 mod batching;
 mod client_config;
 mod embedder;
 mod engine;
 mod failure;
+#[cfg(test)]
+mod fake;
 mod generator;
 mod handle;
 mod model;
@@ -18,7 +19,10 @@ mod queue;
 mod queue_config;
 mod request_options;
 mod reranker;
+mod runtime;
 mod schedule;
+#[cfg(test)]
+mod stress;
 
 pub mod load;
 
@@ -26,7 +30,9 @@ pub use client_config::ClientConfig;
 #[cfg(feature = "async")]
 pub use embedder::AsyncEmbedderHandle;
 pub use embedder::EmbedderHandle;
-pub use generator::{GenerationEvent, GeneratorHandle};
+#[cfg(feature = "async")]
+pub use generator::{AsyncGeneration, AsyncGeneratorHandle};
+pub use generator::{GenerationStream, GeneratorConfig, GeneratorHandle, TextInput, TextRequest, TextsConfig};
 pub use queue::cancel::CancelToken;
 pub use queue::inbox::Shutdown;
 pub use queue_config::{HandleConfig, QueueConfig};
@@ -34,3 +40,4 @@ pub use request_options::{Priority, RequestOptions, WhenFull};
 #[cfg(feature = "async")]
 pub use reranker::AsyncRerankerHandle;
 pub use reranker::RerankerHandle;
+pub use runtime::{Lease, ModelHandle, ModelState, Runtime, RuntimeConfig};

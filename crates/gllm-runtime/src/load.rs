@@ -63,7 +63,6 @@ pub fn find(model: &str, config: ClientConfig, progress: &mut dyn Progress) -> R
 ///
 /// # Errors
 /// As [`find`].
-#[cfg(feature = "async")]
 pub async fn look(model: &str, config: ClientConfig) -> Result<Found> {
     let (reply, answer) = crate::queue::reply::reply();
     let model = model.to_owned();
@@ -141,7 +140,16 @@ impl Found {
         Target::new(self.device.device.clone(), self.precision)
     }
 
-    fn require(&self, expected: ModelType) -> Result<()> {
+    /// Bytes that the weights take when they are loaded: [`gllm_models::weight_bytes`].
+    ///
+    /// # Errors
+    /// [`LoadError`] if there are no weights, or they are malformed.
+    pub fn weight_bytes(&self) -> Result<u64> {
+        gllm_models::weight_bytes(&self.path)
+    }
+
+    /// Refuses a model that is for something else.
+    pub(crate) fn require(&self, expected: ModelType) -> Result<()> {
         if self.model_type == expected {
             return Ok(());
         }
@@ -166,7 +174,8 @@ impl About {
     }
 }
 
-fn refused(expected: ModelType, name: &str, found: ModelType) -> Error {
+/// The error of asking a model that is for `found` for what one of `expected` does.
+pub(crate) fn refused(expected: ModelType, name: &str, found: ModelType) -> Error {
     let expected = match expected {
         ModelType::Rerank => "a reranker",
         ModelType::Generator => "a model that writes text",

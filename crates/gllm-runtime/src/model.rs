@@ -89,23 +89,35 @@ impl<E: Engine> Model<E> {
 
     /// What each sequence of a pass gives.
     pub(crate) fn compute(&mut self, batch: &[Sequence<'_, E>]) -> Vec<Computed<E::Part>> {
-        self.compute_or_reload(batch, true)
+        self.compute_or_reload(batch, self.generation, true)
     }
 
-    fn compute_or_reload(&mut self, batch: &[Sequence<'_, E>], may_reload: bool) -> Vec<Computed<E::Part>> {
+    /// The same, of jobs of this `generation`.
+    fn compute_or_reload(
+        &mut self,
+        batch: &[Sequence<'_, E>],
+        generation: u32,
+        may_reload: bool,
+    ) -> Vec<Computed<E::Part>> {
+        if batch.is_empty() {
+            return Vec::new();
+        }
+        if generation != self.generation {
+            return self.compute_anew(batch);
+        }
         match self.pass(batch) {
             Ok(parts) => parts.into_iter().map(Ok).collect(),
-            Err(Failure::OutOfMemory(error)) => match batch {
-                [] => Vec::new(),
-                [alone] => vec![self.on_the_cpu(alone, error)],
-                _ => {
-                    tracing::warn!(%error, sequences = batch.len(), "out of memory: the pass is halved");
-                    let (first, second) = batch.split_at(batch.len() / 2);
-                    let mut found = self.compute_or_reload(first, may_reload);
-                    found.extend(self.compute_or_reload(second, may_reload));
-                    found
+            Err(Failure::OutOfMemory(error)) => {
+                self.reclaim(&error);
+                if let [alone] = batch {
+                    return vec![self.on_the_cpu(alone, error)];
                 }
-            },
+                tracing::warn!(%error, sequences = batch.len(), "out of memory: the pass is halved");
+                let (first, second) = batch.split_at(batch.len() / 2);
+                let mut found = self.compute_or_reload(first, generation, may_reload);
+                found.extend(self.compute_or_reload(second, generation, may_reload));
+                found
+            }
             Err(failure) if may_reload && !self.is_sound() => {
                 tracing::warn!(?failure, "the model doesn't compute any more: it is loaded again");
                 if self.reload() { self.compute_anew(batch) } else { all(batch, &failure) }
@@ -116,7 +128,8 @@ impl<E: Engine> Model<E> {
                     return all(batch, &failure);
                 }
                 tracing::warn!(?failure, requests = requests.len(), "a pass failed: its requests are tried one by one");
-                requests.into_iter().flat_map(|request| self.compute_or_reload(request, may_reload)).collect()
+                let one = |request| self.compute_or_reload(request, generation, may_reload);
+                requests.into_iter().flat_map(one).collect()
             }
         }
     }
@@ -145,6 +158,16 @@ impl<E: Engine> Model<E> {
         Err(Failure::Other(InferenceError::Device { reason }))
     }
 
+    /// Asks the device, if it was the device that had no memory, to give back what it can.
+    fn reclaim(&self, error: &OutOfMemory) {
+        if let Some(Loaded { engine, .. }) = self.loaded.as_ref().filter(|_| error.limit_bytes.is_none()) {
+            let _ = guarded(|| {
+                engine.reclaim();
+                Ok(())
+            });
+        }
+    }
+
     /// After the model was loaded again: jobs belong to the engine that made them.
     fn compute_anew(&mut self, batch: &[Sequence<'_, E>]) -> Vec<Computed<E::Part>> {
         let mut found = Vec::with_capacity(batch.len());
@@ -157,7 +180,7 @@ impl<E: Engine> Model<E> {
             match prepared {
                 Ok(job) => {
                     let anew: Vec<_> = request.iter().map(|sequence| Sequence { job: &job, ..*sequence }).collect();
-                    found.extend(self.compute_or_reload(&anew, false));
+                    found.extend(self.compute_or_reload(&anew, self.generation, false));
                 }
                 Err(failure) => found.extend(all(request, &failure)),
             }
@@ -235,9 +258,7 @@ fn all<E: Engine>(batch: &[Sequence<'_, E>], failure: &Failure) -> Vec<Computed<
     batch.iter().map(|_| Err(failure.clone())).collect()
 }
 
-fn lost() -> Failure {
+/// Nothing is left that computes.
+pub(crate) fn lost() -> Failure {
     Failure::Other(InferenceError::Device { reason: "the device is lost, and the model can't be loaded again".into() })
 }
-
-#[cfg(test)]
-mod tests;

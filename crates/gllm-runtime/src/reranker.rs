@@ -6,6 +6,7 @@ use gllm_models::{RerankEngine, RerankOptions};
 use crate::engine::RerankRequest;
 use crate::handle::{Handle, loaded};
 use crate::load::{About, Found, find};
+use crate::queue::reply::Answer;
 use crate::{ClientConfig, HandleConfig, QueueConfig, RequestOptions, Shutdown};
 
 /// A way to a thread that owns a reranker: requests that wait together are computed together. Clones share the thread; it ends
@@ -57,8 +58,19 @@ impl RerankerHandle {
     /// # Errors
     /// As [`RerankerHandle::with_config`].
     pub fn from_found(found: Found, queue: QueueConfig) -> Result<(Self, About)> {
+        let (handle, is_ready) = Self::start(found, queue)?;
+        Ok((handle, loaded(is_ready)?))
+    }
+
+    /// Loads a model that was found; the handle can be used when the answer is there.
+    pub(crate) fn start(found: Found, queue: QueueConfig) -> Result<(Self, Answer<About>)> {
         let (handle, is_ready) = Handle::start(|| Ok(found), Found::load_reranker, queue)?;
-        Ok((Self { handle }, loaded(is_ready)?))
+        Ok((Self { handle }, is_ready))
+    }
+
+    /// Ends the thread.
+    pub(crate) async fn close(&self, how: Shutdown) {
+        self.handle.close(how).await;
     }
 
     /// Scores each of `documents` by how well it answers `query`, the best first.

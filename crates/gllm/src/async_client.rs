@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use gllm_core::{EmbeddingResponse, InferenceError, Message, ModelInfo, ModelType, RerankResponse, Result, Truncation};
+use gllm_core::{EmbeddingResponse, Message, ModelInfo, ModelType, RerankResponse, Result, Truncation};
 use gllm_models::{EmbedOptions, RerankOptions};
 use gllm_runtime::load::{About, look};
-use gllm_runtime::{AsyncEmbedderHandle, AsyncRerankerHandle, GeneratorHandle, QueueConfig, RequestOptions};
-use tokio::sync::oneshot;
+use gllm_runtime::{
+    AsyncEmbedderHandle, AsyncGeneratorHandle, AsyncRerankerHandle, HandleConfig, RequestOptions, TextsConfig,
+};
 
 use crate::embeddings::embed_options;
 use crate::generate::Input;
@@ -33,7 +34,7 @@ pub struct AsyncClient {
 enum Handle {
     Embedder(AsyncEmbedderHandle),
     Reranker(AsyncRerankerHandle),
-    Generator(GeneratorHandle),
+    Generator(AsyncGeneratorHandle),
 }
 
 impl AsyncClient {
@@ -45,23 +46,21 @@ impl AsyncClient {
         Self::with_config(model, ClientConfig::from_env()?).await
     }
 
-    /// As [`crate::Client::with_config`].
+    /// As [`crate::Client::with_config`]; how requests are taken in may be told, too.
     ///
     /// # Errors
     /// As [`crate::Client::with_config`].
-    pub async fn with_config(model: &str, config: ClientConfig) -> Result<Self> {
-        let queue = QueueConfig::default();
-        let found = look(model, config).await?;
+    pub async fn with_config(model: &str, config: impl Into<HandleConfig>) -> Result<Self> {
+        let HandleConfig { client, queue } = config.into();
+        let found = look(model, client).await?;
         let (handle, about) = match found.model_type() {
             ModelType::Rerank => {
                 let (handle, about) = AsyncRerankerHandle::from_found(found, queue).await?;
                 (Handle::Reranker(handle), about)
             }
             ModelType::Generator => {
-                let (ready, is_ready) = oneshot::channel();
-                let ready = |loaded| drop(ready.send(loaded));
-                let handle = GeneratorHandle::spawn(move || found.load_generator(), ready)?;
-                (Handle::Generator(handle), is_ready.await.map_err(|_| stopped())??)
+                let (handle, about) = AsyncGeneratorHandle::from_found(found, TextsConfig::from(&queue)).await?;
+                (Handle::Generator(handle), about)
             }
             _ => {
                 let (handle, about) = AsyncEmbedderHandle::from_found(found, queue).await?;
@@ -119,17 +118,12 @@ impl AsyncClient {
     }
 
     /// The generator, and whether it has a chat template.
-    pub(crate) fn generator(&self) -> Result<(&GeneratorHandle, bool)> {
+    pub(crate) fn generator(&self) -> Result<(&AsyncGeneratorHandle, bool)> {
         match &self.handle {
             Handle::Generator(generator) => Ok((generator, self.about.has_chat_template)),
             Handle::Embedder(_) | Handle::Reranker(_) => Err(self.about.refuse(ModelType::Generator)),
         }
     }
-}
-
-/// The model's thread has ended.
-pub(crate) fn stopped() -> InferenceError {
-    InferenceError::Stopped { reason: "it ended without an answer".into() }
 }
 
 /// A request for embeddings; [`AsyncEmbeddingsBuilder::generate`] answers it.

@@ -18,7 +18,7 @@ mod rerank;
 #[cfg(feature = "async")]
 pub use async_client::{AsyncClient, AsyncEmbeddingsBuilder, AsyncRerankBuilder};
 #[cfg(feature = "async")]
-pub use async_generate::{AsyncGeneration, AsyncGenerationBuilder};
+pub use async_generate::AsyncGenerationBuilder;
 pub use client::Client;
 pub use embeddings::EmbeddingsBuilder;
 pub use generate::GenerationBuilder;
@@ -33,9 +33,10 @@ pub use gllm_models::{
 /// What is in weight files, without a device to compute with them.
 pub use gllm_quant as weights;
 #[cfg(feature = "async")]
-pub use gllm_runtime::{AsyncEmbedderHandle, AsyncRerankerHandle};
+pub use gllm_runtime::{AsyncEmbedderHandle, AsyncGeneration, AsyncGeneratorHandle, AsyncRerankerHandle};
 pub use gllm_runtime::{
-    CancelToken, ClientConfig, EmbedderHandle, GenerationEvent, GeneratorHandle, HandleConfig, Priority, QueueConfig,
-    RequestOptions, RerankerHandle, Shutdown, WhenFull,
+    CancelToken, ClientConfig, EmbedderHandle, GenerationStream, GeneratorConfig, GeneratorHandle, HandleConfig, Lease,
+    ModelHandle, ModelState, Priority, QueueConfig, RequestOptions, RerankerHandle, Runtime, RuntimeConfig, Shutdown,
+    TextInput, TextRequest, TextsConfig, WhenFull,
 };
 pub use rerank::RerankBuilder;

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::GenerationEngine;
 use crate::device::to_host;
-use crate::{Step, TextSequence};
+use crate::{Step, TextSequence, threads};
 
 impl GenerationEngine {
     /// Reads on in each text that isn't at its end, `tokens` tokens together but at least one of each, and chooses the
@@ -38,7 +38,9 @@ impl GenerationEngine {
         let rows = logits.chunks_exact_mut(self.model.config().vocab_size);
         // A pass over a vocabulary is worth a thread.
         let going: Vec<_> = going.zip(rows).collect();
-        going.into_par_iter().for_each(|((text, outcome), logits)| *outcome = text.accept(logits));
+        threads::run(self.model.device(), || {
+            going.into_par_iter().for_each(|((text, outcome), logits)| *outcome = text.accept(logits));
+        });
         Ok(outcomes)
     }
 

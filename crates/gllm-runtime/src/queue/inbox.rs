@@ -89,6 +89,12 @@ impl<W: Send + 'static> Inbox<W> {
         self.shared.sender.send(Message::Work(ticket)).map_err(|_| stopped("it can't be reached"))
     }
 
+    /// Requests that have a place or wait for one.
+    #[cfg(test)]
+    pub(crate) fn depth(&self) -> usize {
+        self.shared.places.asked()
+    }
+
     /// Asks the thread to end; resolves when it has let go of everything. Requests that come later are refused.
     pub(crate) async fn close(&self, how: Shutdown) {
         self.shared.places.close();
@@ -213,6 +219,11 @@ fn refused(refusal: Refusal, capacity: usize, asked: Instant) -> Error {
         Refusal::TooLate => deadline_exceeded(asked),
         Refusal::Cancelled => InferenceError::Cancelled.into(),
     }
+}
+
+/// The error that answers a request, made at `asked`, that isn't wanted any more, if it isn't.
+pub(crate) fn no_longer_wanted(options: &RequestOptions, asked: Instant) -> Option<Error> {
+    unwanted(options, Instant::now()).map(|refusal| refused(refusal, 0, asked))
 }
 
 /// The error of a request that was made at `asked` and isn't wanted any more.

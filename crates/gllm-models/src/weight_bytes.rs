@@ -1,0 +1,26 @@
+//! What a model's weights take in memory, told from its files before they are read.
+
+use std::path::Path;
+
+use gllm_core::Result;
+use gllm_quant::{DType, WeightFiles};
+
+/// Bytes that the weights at `path`, a folder or a GGUF file, take when they are loaded: a float takes four bytes, however
+/// many it has in the file, because it is widened to compute with it; what is quantised stays as it is. (On GPUs some
+/// quantised types are widened to half floats, and take more.) What is computed comes on top.
+///
+/// # Errors
+/// [`gllm_core::LoadError`] if there are no weights, or they are malformed.
+pub fn weight_bytes(path: &Path) -> Result<u64> {
+    let files = WeightFiles::open(path)?;
+    let of = |name: &str| match files.describe(name) {
+        Some(tensor) => match tensor.dtype {
+            DType::F32 | DType::F16 | DType::BF16 => {
+                tensor.shape.iter().fold(size_of::<f32>() as u64, |bytes, size| bytes.saturating_mul(*size as u64))
+            }
+            _ => tensor.bytes as u64,
+        },
+        None => 0,
+    };
+    Ok(files.names().map(of).fold(0, u64::saturating_add))
+}
