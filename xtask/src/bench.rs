@@ -44,6 +44,10 @@ pub(crate) enum Bench {
     Kernels(kernels::Kernels),
     /// Instructions of small workloads, beside those that were recorded
     Instructions(instructions::Instructions),
+    /// Handles beside a client: many callers, a lone one, and many futures (`-- --help` for more)
+    Handles(targets::Arguments),
+    /// Texts that are written together, beside one alone (`-- --help` for more)
+    Texts(targets::Arguments),
 }
 
 /// What all comparisons take.
@@ -91,6 +95,8 @@ pub(crate) fn run(bench: &Bench) -> Result {
         Bench::Generate(generate) => (generate.run()?, generate.output()),
         Bench::Kernels(kernels) => (kernels.run()?, kernels.output()),
         Bench::Instructions(instructions) => return instructions.run(),
+        Bench::Handles(arguments) => return targets::run("handles", arguments),
+        Bench::Texts(arguments) => return targets::run("texts", arguments),
     };
     put_out(&report, output)
 }

@@ -154,7 +154,7 @@ impl Decoder {
             let normal = block.attention_norm.forward(x.clone());
             let mut attended = block.attention.attend(normal, &rotation, &spans, caches);
             if wanted == Wanted::Last && layer + 1 == self.blocks.len() {
-                [attended, x] = [attended, x].map(|rows| last_rows(rows, &spans));
+                [attended, x] = [attended, x].map(|rows| last_rows(&rows, &spans));
             }
             let attended = block.attention.project(attended);
             if wanted == Wanted::AllOfTheEnd {
@@ -224,7 +224,7 @@ impl Decoder {
 }
 
 /// The last row of each span.
-fn last_rows(x: Tensor<2>, spans: &[Span]) -> Tensor<2> {
+fn last_rows(x: &Tensor<2>, spans: &[Span]) -> Tensor<2> {
     let width = x.dims()[1];
     let row = |span: &Span| x.clone().slice([span.rows.end - 1..span.rows.end, 0..width]);
     let mut rows: Vec<_> = spans.iter().map(row).collect();

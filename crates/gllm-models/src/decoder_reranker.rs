@@ -9,7 +9,7 @@
 
 use std::path::Path;
 
-use burn::tensor::{Bytes, Tensor};
+use burn::tensor::{Bytes, Device, Tensor};
 use gllm_core::{LoadError, LoadProblem, Result};
 use gllm_quant::WeightFiles;
 use gllm_quant::gguf::Metadata;

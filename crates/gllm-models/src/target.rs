@@ -19,9 +19,10 @@ impl Target {
         if taken == precision {
             return Self { device, precision };
         }
-        match precision {
-            Precision::Auto => tracing::debug!(%taken, "precision"),
-            _ => tracing::info!(requested = %precision, %taken, "precision: this device has no kernels for it"),
+        if precision == Precision::Auto {
+            tracing::debug!(%taken, "precision");
+        } else {
+            tracing::info!(requested = %precision, %taken, "precision: this device has no kernels for it");
         }
         Self { device, precision: taken }
     }

@@ -137,15 +137,14 @@ fn layers_in_one_go_are_as_one_after_the_other() {
         QLinear::new(&weights, Some(floats(seed + 1, outputs))).expect("a type with a kernel")
     };
     let combine = |gate: &mut [f32], up: &[f32]| gate.iter_mut().zip(up).for_each(|(gate, up)| *gate = gate.abs() * up);
-    use BlockType as B;
     // Also such as need activations in different forms.
     let cases = [
-        [B::Q5_0, B::Q5_0, B::Q6_K],
-        [B::Q4_0, B::Q5_0, B::Q4_K],
-        [B::Q4_K, B::Q4_K, B::Q5_0],
-        [B::Q5_0, B::Q8_0, B::Q4_0],
-        [B::Q8_0, B::Q8_0, B::Q8_0],
-        [B::Q4_0, B::Q4_0, B::Q8_0],
+        [BlockType::Q5_0, BlockType::Q5_0, BlockType::Q6_K],
+        [BlockType::Q4_0, BlockType::Q5_0, BlockType::Q4_K],
+        [BlockType::Q4_K, BlockType::Q4_K, BlockType::Q5_0],
+        [BlockType::Q5_0, BlockType::Q8_0, BlockType::Q4_0],
+        [BlockType::Q8_0, BlockType::Q8_0, BlockType::Q8_0],
+        [BlockType::Q4_0, BlockType::Q4_0, BlockType::Q8_0],
     ];
     for [of_gate, of_up, of_down] in cases {
         let (inputs, width, outputs) = (256, 512, 70);

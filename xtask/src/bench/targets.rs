@@ -1,10 +1,25 @@
 //! Programs of this workspace, compiled with the same features as its tests, so that Burn isn't compiled for them alone.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::Command;
 
+use clap::Args;
 use serde_json::Value;
 
 use crate::{Result, process, workspace};
+
+/// What a program takes that measures by itself.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+/// Runs the bench target `name`, which prints what it measures.
+pub(super) fn run(name: &str, Arguments { arguments }: &Arguments) -> Result {
+    process::run(Command::new(bench(name)?).args(arguments))
+}
 
 /// The executable of the bench target `name`.
 pub(crate) fn bench(name: &str) -> Result<PathBuf> {

@@ -15,10 +15,10 @@ pub(crate) fn gate(both: Tensor<2>, activation: Activation) -> Tensor<2> {
     let [tokens, width] = both.dims();
     let width = width / 2;
     #[cfg(feature = "cpu")]
-    if cpu::runs_here(&both.device()) {
-        if let Some(kernel) = kernel(activation) {
-            return cpu::map(both, width, &mut |both, out| cpu::gate::gate(both, width, kernel, out));
-        }
+    if cpu::runs_here(&both.device())
+        && let Some(kernel) = kernel(activation)
+    {
+        return cpu::map(both, width, &mut |both, out| cpu::gate::gate(both, width, kernel, out));
     }
     let half = |index: usize| both.clone().slice([0..tokens, index * width..(index + 1) * width]);
     activate(half(0), activation) * half(1)

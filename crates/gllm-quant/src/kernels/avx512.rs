@@ -71,12 +71,12 @@ fn quantize_rows(x: &[f32], format: &Format, tile: &mut TileMut<'_>) {
             let scale = largest / 127.0;
             tile.scales[place] = scale;
             let values = codes.map(|codes| _mm512_cvtepi8_epi32(codes));
-            let sums = if subs == 1 {
+            let totals = if subs == 1 {
                 [_mm512_reduce_add_epi32(_mm512_add_epi32(values[0], values[1])), 0]
             } else {
                 values.map(|values| _mm512_reduce_add_epi32(values))
             };
-            for (sub, sum) in sums.into_iter().take(subs).enumerate() {
+            for (sub, sum) in totals.into_iter().take(subs).enumerate() {
                 tile.starts[place * subs + sub] = -format.offset * sum;
                 if format.mins != Mins::None {
                     tile.sums[place * subs + sub] = scale * sum as f32;

@@ -27,16 +27,17 @@ impl<'a> SharedTiles<'a> {
     /// of so many sub-blocks.
     pub(crate) fn new(ranges: &'a [(usize, usize)], blocks: usize, subs: usize, all: TileMut<'a>) -> Self {
         let places = ranges.last().map_or(0, |(first, rows)| first + rows) * blocks;
-        assert!(all.codes.len() >= places * BLOCK && all.scales.len() >= places, "{places} places");
-        assert!(all.starts.len() >= places * subs && all.sums.len() >= places * subs, "{places} places");
+        let TileMut { rows: _, codes, scales, starts, sums } = all;
+        assert!(codes.len() >= places * BLOCK && scales.len() >= places, "{places} places");
+        assert!(starts.len() >= places * subs && sums.len() >= places * subs, "{places} places");
         Self {
             ranges,
             blocks,
             subs,
-            codes: all.codes.as_mut_ptr(),
-            scales: all.scales.as_mut_ptr(),
-            starts: all.starts.as_mut_ptr(),
-            sums: all.sums.as_mut_ptr(),
+            codes: codes.as_mut_ptr(),
+            scales: scales.as_mut_ptr(),
+            starts: starts.as_mut_ptr(),
+            sums: sums.as_mut_ptr(),
             lifetime: PhantomData,
         }
     }
