@@ -113,8 +113,8 @@ fn time_together(arguments: &Arguments, model: &Path, texts: usize) -> Outcome<(
     }
     let median = |of: fn(&Together) -> f64| median(&rounds.iter().map(of).collect::<Vec<_>>());
     println!("| measure | one text | {texts} together | ratio |\n|---|---|---|---|");
-    let (alone, together) = (median(|round| round.alone), median(|round| round.together));
-    let ratio = median(|round| round.together / round.alone);
+    let (alone, together) = (median(|round| round.alone), median(|round| round.all));
+    let ratio = median(|round| round.all / round.alone);
     println!("| writing 128 tokens each, tokens/s | {alone:.1} | {together:.1} | {ratio:.2} |");
     println!("| the last text's first token, ms | | {:.0} | |", median(|round| round.first_token_ms));
     let are_equal = rounds.iter().all(|round| round.are_equal);

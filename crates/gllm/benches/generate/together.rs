@@ -23,7 +23,7 @@ pub(crate) struct Together {
     /// Tokens a second.
     pub(crate) alone: f64,
     /// Tokens a second, of all texts.
-    pub(crate) together: f64,
+    pub(crate) all: f64,
     /// Until the first token of a text, the last one's, in milliseconds.
     pub(crate) first_token_ms: f64,
     /// Whether each text, the last time, is the one that is written alone.
@@ -54,7 +54,7 @@ impl Together {
         let each = each.chunks(1).map(|one| Ok(written(one)?.2.concat())).collect::<gllm::Result<Vec<String>>>()?;
         let are_equal = each == last;
         let [alone, together, first_token_ms] = [alone, together, first].map(|values| super::median(&values));
-        Ok(Self { texts, alone, together, first_token_ms, are_equal })
+        Ok(Self { texts, alone, all: together, first_token_ms, are_equal })
     }
 }
 
