@@ -179,7 +179,7 @@ fn prompt(text: &str) -> Prompt {
 
 /// What follows a prompt: the likeliest tokens, or others.
 fn text_options(place: usize) -> GenerateOptions {
-    let temperature = Some(if place % 2 == 0 { 0.0 } else { 1.0 });
+    let temperature = Some(if place.is_multiple_of(2) { 0.0 } else { 1.0 });
     let sampling = SamplingOptions { temperature, seed: Some(7), ..SamplingOptions::default() };
     GenerateOptions { max_new_tokens: Some(1 + place % 8), sampling, ..GenerateOptions::default() }
 }

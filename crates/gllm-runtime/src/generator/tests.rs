@@ -33,10 +33,12 @@ struct Letters {
 /// What a step does before its texts go on: nothing, fail, or panic. Is told the number of the step and the prompts.
 type Plan = Box<dyn FnMut(usize, &[String]) -> Result<()> + Send>;
 
+/// The texts of each step, and the bytes that they take.
+type Steps = Arc<Mutex<Vec<(Vec<String>, usize)>>>;
+
 struct Fake {
     plan: RefCell<Plan>,
-    /// The texts of each step, and the bytes that they take.
-    steps: Arc<Mutex<Vec<(Vec<String>, usize)>>>,
+    steps: Steps,
 }
 
 impl Letters {
@@ -107,7 +109,7 @@ impl TextEngine for Fake {
         };
         (self.plan.borrow_mut())(number, &prompts)?;
         let share = (tokens / texts.len()).max(1);
-        let advance = |text: &mut &mut Letters| -> Result<()> {
+        let advance = |text: &mut Letters| -> Result<()> {
             text.read += text.unread().min(share);
             if text.unread() == 0 {
                 let next = text.prompt[text.written.len() % text.prompt.len()];
@@ -118,7 +120,7 @@ impl TextEngine for Fake {
             }
             Ok(())
         };
-        Ok(texts.iter_mut().map(advance).collect())
+        Ok(texts.iter_mut().map(|text| advance(text)).collect())
     }
 
     fn keep(&self, _: &Letters) {}
@@ -131,7 +133,7 @@ impl TextEngine for Fake {
 }
 
 /// A handle, what loads the model again is told where to, and the steps.
-type Started = (GeneratorHandle, Receiver<crate::model::Place>, Arc<Mutex<Vec<(Vec<String>, usize)>>>);
+type Started = (GeneratorHandle, Receiver<crate::model::Place>, Steps);
 
 fn start(config: TextsConfig, plan: impl FnMut(usize, &[String]) -> Result<()> + Send + 'static) -> Started {
     let steps = Arc::new(Mutex::new(Vec::new()));
@@ -152,11 +154,13 @@ fn start(config: TextsConfig, plan: impl FnMut(usize, &[String]) -> Result<()> +
     (GeneratorHandle { inbox, about }, is_loaded, steps)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "others fail")]
 fn sound(_: usize, _: &[String]) -> Result<()> {
     Ok(())
 }
 
 /// Every step takes a while, so that texts meet.
+#[expect(clippy::unnecessary_wraps, reason = "others fail")]
 fn slow(_: usize, _: &[String]) -> Result<()> {
     thread::sleep(Duration::from_millis(1));
     Ok(())
