@@ -1,6 +1,7 @@
 //! The real all-MiniLM-L6-v2 against sentence-transformers: tokens, vectors, batches, devices, clients.
 
 use std::path::Path;
+use std::slice::from_ref;
 use std::sync::OnceLock;
 
 use burn::tensor::Device;
@@ -52,7 +53,7 @@ fn vectors_in_every_precision_match_as_far_as_it_goes() {
     {
         let engine = EmbeddingEngine::load(folder, Target::new(Device::flex(), precision)).expect("a valid model");
         let (found, expected) = (embed(&engine, &texts(), &EmbedOptions::default()), expected());
-        let cosines = found.iter().zip(&expected).map(|pair| min_cosine(&[pair.0.clone()], &[pair.1.clone()]));
+        let cosines = found.iter().zip(&expected).map(|pair| min_cosine(from_ref(pair.0), from_ref(pair.1)));
         let (mean, worst) = (cosines.sum::<f64>() / found.len() as f64, min_cosine(&found, &expected));
         println!("{precision}: cosine {mean:.7} on average, {worst:.7} at worst");
         assert!(mean >= on_average && worst >= at_least, "{precision}: {mean}, {worst}");
