@@ -110,7 +110,7 @@ fn what_was_asked_is_answered_before_a_model_goes() {
 #[test]
 fn names_and_kinds_are_checked() {
     let runtime = runtime();
-    let error = runtime.embedder("embeder").expect_err("no such name").to_string();
+    let error = runtime.embedder("embedders").expect_err("no such name").to_string();
     assert!(error.contains("did you mean `embedder`"), "{error}");
     let error = runtime.embedder("generator").expect_err("another kind").to_string();
     assert!(error.contains("an embedding model"), "{error}");

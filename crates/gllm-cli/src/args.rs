@@ -17,7 +17,8 @@ Examples:
   gllm generate -p \"Write a haiku about Rust.\"
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such model, 4 download failed, 130 interrupted.
-Settings: GLLM_HOME (~/.gllm) and its config.toml; GLLM_LOG, HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE.";
+Settings: GLLM_HOME (~/.gllm) and its config.toml; GLLM_NUM_THREADS, GLLM_PRECISION, GLLM_LOG, HF_TOKEN, HF_ENDPOINT,
+HF_HUB_OFFLINE.";
 
 const EMBED_HELP: &str = "\
 Examples:
@@ -138,8 +139,7 @@ pub(crate) struct ModelArgs {
     /// auto, cpu, gpu or gpu:N [default: auto, or as config.toml says]
     #[arg(long)]
     pub(crate) device: Option<Device>,
-    /// The numbers that a model in floats computes with: auto, f32, bf16 or int8 [default: auto, or as GLLM_PRECISION or
-    /// config.toml says]
+    /// auto, f32, bf16 or int8: the numbers that a model in floats computes with [default: auto, or as configured]
     #[arg(long)]
     pub(crate) precision: Option<Precision>,
 }
