@@ -63,7 +63,9 @@ mod tests {
     fn the_smallest_that_fits_is_taken_and_nothing_outlives_the_computation() {
         let of = |len: usize| vec![1.0; len];
         reused(|| {
-            [30, 10, 20].into_iter().for_each(|len| give(of(len)));
+            for len in [30, 10, 20] {
+                give(of(len));
+            }
             assert_eq!(take(11).capacity(), 20);
             assert_eq!(take(31).capacity(), 0);
             reused(|| assert_eq!(take(1).capacity(), 10));

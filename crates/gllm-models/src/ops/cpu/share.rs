@@ -115,6 +115,8 @@ pub(super) fn share_rows(
     let rows = n_rows.div_ceil(tasks).max(TILE_ROWS[0]);
     y.par_chunks_mut(rows * outputs).enumerate().with_max_len(1).for_each(|(index, y)| {
         compute(index * rows..index * rows + y.len() / outputs, y);
+        // To whoever waits for this core, an executor's thread for one: it would wait for several milliseconds.
+        std::thread::yield_now();
     });
     y
 }

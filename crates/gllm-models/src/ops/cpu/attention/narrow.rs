@@ -64,6 +64,8 @@ impl WholeAttention<'_> {
                 let heads: Vec<Head> = heads.into_iter().flatten().collect();
                 let tasks = out.par_chunks_mut(TASK_ROWS * width).enumerate();
                 tasks.for_each(|(task, out)| attend(rows, &heads, task, out));
+                // As between the tasks of a product.
+                std::thread::yield_now();
             });
         }
         out

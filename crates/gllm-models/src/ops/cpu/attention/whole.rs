@@ -60,6 +60,8 @@ impl WholeAttention<'_> {
                 for (head, values) in heads.collect::<Vec<_>>().iter().enumerate() {
                     self.put(head, values, out);
                 }
+                // As between the tasks of a product.
+                std::thread::yield_now();
             });
         }
         out
