@@ -141,11 +141,17 @@ impl QLinear {
         assert!(x.len().is_multiple_of(inputs), "{} activations in rows of {inputs}", x.len());
         let layers = [gate, up, down];
         let parts = layers.map(|layer| layer.weight.kind().format().parts);
-        if gate.order == up.order && down.order.is_none() && parts == [parts[0]; 3] {
+        let fit = gate.order == up.order && down.order.is_none() && parts == [parts[0]; 3];
+        if fit && x.len() >= MANY * inputs {
             return multiply_through(gate.isa, layers.map(Self::factor), &gate.sorted(x), combine, y);
         }
-        let mut between = gate.forward(x);
-        combine(&mut between, &up.forward(x));
+        let mut both = Self::forward_together(&[gate, up], x, Vec::new());
+        let between = both.chunks_exact_mut(2 * width).flat_map(|row| {
+            let (gate, up) = row.split_at_mut(width);
+            combine(gate, up);
+            &*gate
+        });
+        let between: Vec<f32> = between.copied().collect();
         Self::forward_together(&[down], &between, y)
     }
 
@@ -163,6 +169,10 @@ impl QLinear {
         }
     }
 }
+
+/// Rows from which on writing what is between two layers costs; for fewer, reading the weights is what takes the time,
+/// which goes best through one matrix after the other.
+const MANY: usize = 16;
 
 /// The products of layers whose inputs are in different orders.
 fn side_by_side(layers: &[&QLinear], x: &[f32], outputs: usize) -> Vec<f32> {
