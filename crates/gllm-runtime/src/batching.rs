@@ -92,7 +92,12 @@ impl<E: Engine> Batching<'_, E> {
         let span = tracing::debug_span!("tokenise", requests = wanted.len());
         let prepared: Vec<Result<E::Job>> = span.in_scope(|| match self.model.engine() {
             Ok(engine) => {
-                let prepare = |ticket: &Ticket<Work<E>>| guarded(|| engine.prepare(&ticket.work.request));
+                let prepare = |ticket: &Ticket<Work<E>>| {
+                    let job = guarded(|| engine.prepare(&ticket.work.request));
+                    // To whoever waits for this core, an executor's thread for one.
+                    std::thread::yield_now();
+                    job
+                };
                 match &wanted[..] {
                     [alone] => vec![prepare(alone)],
                     several => several.par_iter().map(prepare).collect(),
