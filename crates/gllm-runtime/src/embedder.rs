@@ -166,8 +166,8 @@ impl AsyncEmbedderHandle {
     /// # Errors
     /// As [`EmbedderHandle::with_config`].
     pub async fn from_found(found: Found, queue: QueueConfig) -> Result<(Self, About)> {
-        let (handle, is_ready) = Handle::start(|| Ok(found), Found::load_embedder, queue)?;
-        Ok((Self { handle }, is_ready.await?))
+        let (handle, is_ready) = EmbedderHandle::start(found, queue)?;
+        Ok((handle.into_async(), is_ready.await?))
     }
 
     /// The vector of a text.

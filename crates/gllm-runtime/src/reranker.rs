@@ -154,8 +154,8 @@ impl AsyncRerankerHandle {
     /// # Errors
     /// As [`RerankerHandle::with_config`].
     pub async fn from_found(found: Found, queue: QueueConfig) -> Result<(Self, About)> {
-        let (handle, is_ready) = Handle::start(|| Ok(found), Found::load_reranker, queue)?;
-        Ok((Self { handle }, is_ready.await?))
+        let (handle, is_ready) = RerankerHandle::start(found, queue)?;
+        Ok((handle.into_async(), is_ready.await?))
     }
 
     /// Scores each of `documents` by how well it answers `query`, the best first.

@@ -54,13 +54,7 @@ impl Kernel for Pair<'_> {
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
-        let ((gates, last_gates), (values, last_values)) = (self.gate.as_chunks_mut(), self.value.as_chunks());
-        for (gate, value) in gates.iter_mut().zip(values) {
-            *gate = gated(simd, self.kind, gate, value);
-        }
-        let fill = |part: &[f32]| std::array::from_fn(|i| part.get(i).copied().unwrap_or(0.0));
-        let last = gated(simd, self.kind, &fill(last_gates), &fill(last_values));
-        last_gates.iter_mut().zip(last).for_each(|(gate, last)| *gate = last);
+        gate_row(simd, self.kind, self.gate, self.value);
     }
 }
 
@@ -76,20 +70,24 @@ impl Kernel for Rows<'_> {
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
-        let kind = self.gate;
         for (both, out) in self.both.chunks_exact(2 * self.width).zip(self.out.chunks_exact_mut(self.width)) {
             let (gate, value) = both.split_at(self.width);
-            let ((gates, last_gates), (values, last_values)) = (gate.as_chunks(), value.as_chunks());
-            let (chunks, last) = out.as_chunks_mut();
-            for ((gate, value), out) in gates.iter().zip(values).zip(chunks) {
-                *out = gated(simd, kind, gate, value);
-            }
-            let n_last = last.len();
-            if n_last > 0 {
-                let fill = |part: &[f32]| std::array::from_fn(|i| part.get(i).copied().unwrap_or(0.0));
-                last.copy_from_slice(&gated(simd, kind, &fill(last_gates), &fill(last_values))[..n_last]);
-            }
+            out.copy_from_slice(gate);
+            gate_row(simd, self.gate, out, value);
         }
+    }
+}
+
+#[inline(always)]
+fn gate_row<S: Simd>(simd: S, kind: Gate, gate: &mut [f32], value: &[f32]) {
+    let ((gates, last_gates), (values, last_values)) = (gate.as_chunks_mut(), value.as_chunks());
+    for (gate, value) in gates.iter_mut().zip(values) {
+        *gate = gated(simd, kind, gate, value);
+    }
+    if !last_gates.is_empty() {
+        let fill = |part: &[f32]| std::array::from_fn(|i| part.get(i).copied().unwrap_or(0.0));
+        let last = gated(simd, kind, &fill(last_gates), &fill(last_values));
+        last_gates.iter_mut().zip(last).for_each(|(gate, last)| *gate = last);
     }
 }
 

@@ -35,14 +35,7 @@ impl WholeAttention<'_> {
     fn forward_with(&self, isa: Isa, qkv: &[f32], mut out: Vec<f32>) -> Vec<f32> {
         let width = self.n_heads * self.head_dim;
         out.resize(qkv.len() / 3, 0.0);
-        let mut rest = out.as_mut_slice();
-        let mut first = 0;
-        let sequences = self.lengths.iter().map(|&len| {
-            let rows = Rows { first, len };
-            first += len;
-            (rows, rest.split_off_mut(..len * width).unwrap_or_default())
-        });
-        let sequences: Vec<_> = sequences.collect();
+        let sequences = self.sequences(&mut out);
         // The heads that are packed at once: a row is read from one end to the other.
         let share = self.n_heads.div_ceil(rayon::current_num_threads());
         let pack = |rows: Rows, first: usize| {

@@ -38,14 +38,7 @@ impl WholeAttention<'_> {
     pub(crate) fn forward(&self, qkv: &[f32], mut out: Vec<f32>) -> Vec<f32> {
         let width = self.n_heads * self.head_dim;
         out.resize(qkv.len() / 3, 0.0);
-        let mut rest = out.as_mut_slice();
-        let mut first = 0;
-        let sequences = self.lengths.iter().map(|&len| {
-            let rows = Rows { first, len };
-            first += len;
-            (rows, rest.split_off_mut(..len * width).unwrap_or_default())
-        });
-        let sequences: Vec<_> = sequences.collect();
+        let sequences = self.sequences(&mut out);
         let isa = Isa::detect();
         let work: usize = self.lengths.iter().map(|len| len * len * width).sum();
         if work < PARALLEL {
@@ -65,6 +58,17 @@ impl WholeAttention<'_> {
             });
         }
         out
+    }
+
+    /// Where the rows of each sequence are, with their places in `out`.
+    pub(super) fn sequences<'o>(&self, out: &'o mut [f32]) -> Vec<(Rows, &'o mut [f32])> {
+        let (mut rest, mut first) = (out, 0);
+        let sequences = self.lengths.iter().map(|&len| {
+            let rows = Rows { first, len };
+            first += len;
+            (rows, rest.split_off_mut(..len * self.n_heads * self.head_dim).unwrap_or_default())
+        });
+        sequences.collect()
     }
 
     /// `[len, padded(head_dim)]`.
