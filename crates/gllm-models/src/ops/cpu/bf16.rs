@@ -9,7 +9,7 @@
 use half::bf16;
 use rayon::prelude::*;
 
-use super::share::{Lines, PANEL, Part, Sums, TILE_ROWS, Then, finish, pad, share};
+use super::share::{Lines, PANEL, Panels, Part, Sums, TILE_ROWS, Then, finish, share};
 #[cfg(test)]
 use super::simd::Scalar;
 use super::simd::{LANES, Simd};
@@ -23,12 +23,8 @@ pub(super) type Pair = u32;
 /// The weights of one or more layers with the same inputs.
 #[derive(Clone, Debug)]
 pub(crate) struct Bf16Linear {
-    inputs: usize,
-    outputs: usize,
-    /// `[panels, pairs]`; outputs that are missing in the last panel are zeros.
-    panels: Vec<Lines<Pair>>,
-    /// `[panels]`.
-    bias: Vec<Sums>,
+    /// For each, `[pairs]`; outputs that are missing in the last one are zeros.
+    pub(super) panels: Panels<Lines<Pair>>,
     isa: Isa,
 }
 
@@ -52,37 +48,22 @@ impl Bf16Linear {
                 panel.iter_mut().zip(row.chunks(2)).for_each(|(to, pair)| to.0[lane] = round(pair));
             }
         });
-        Self { inputs, outputs, panels, bias: pad(bias, outputs), isa }
+        Self { panels: Panels::new([inputs, outputs], panels, bias), isa }
     }
 
-    /// Layers one after the other as one, where panels have room for it: all but the last have whole ones.
+    /// Layers one after the other as one, as [`Panels::joined`].
     pub(crate) fn joined(layers: &[&Self]) -> Option<Self> {
-        let (last, others) = layers.split_last()?;
-        if !others.iter().all(|layer| layer.outputs.is_multiple_of(PANEL) && layer.inputs == last.inputs) {
-            return None;
-        }
-        Some(Self {
-            inputs: last.inputs,
-            outputs: layers.iter().map(|layer| layer.outputs).sum(),
-            panels: layers.iter().flat_map(|layer| &layer.panels).copied().collect(),
-            bias: layers.iter().flat_map(|layer| &layer.bias).copied().collect(),
-            isa: last.isa,
-        })
-    }
-
-    pub(crate) fn inputs(&self) -> usize {
-        self.inputs
-    }
-
-    pub(crate) fn outputs(&self) -> usize {
-        self.outputs
+        let panels: Vec<_> = layers.iter().map(|layer| &layer.panels).collect();
+        Some(Self { panels: Panels::joined(&panels)?, isa: layers.first()?.isa })
     }
 
     /// # Shapes
     /// - `x`: `[rows, inputs]`
     /// - returns `[rows, outputs]`, in the memory of `y`
     pub(crate) fn forward(&self, x: &[f32], then: Then, y: Vec<f32>) -> Vec<f32> {
-        share(x.len() / self.inputs, [self.inputs, self.outputs], y, |part| self.part(x, part, then))
+        share(x.len() / self.panels.inputs, [self.panels.inputs, self.panels.outputs], y, |part| {
+            self.part(x, part, then);
+        })
     }
 
     /// A part of the results for `x`, on the caller's thread.
@@ -201,11 +182,12 @@ impl PairKernel for Block<'_> {
     #[inline(always)]
     fn eval<P: Pairs>(self, isa: P) {
         let Self { layer, x, part: Part { rows, panels, y, width }, then } = self;
-        let (n_rows, pairs) = (rows.len(), layer.inputs.div_ceil(2));
-        let x = round_rows(isa, &x[rows.start * layer.inputs..rows.end * layer.inputs], layer.inputs);
+        let (n_rows, pairs) = (rows.len(), layer.panels.inputs.div_ceil(2));
+        let x =
+            round_rows(isa, &x[rows.start * layer.panels.inputs..rows.end * layer.panels.inputs], layer.panels.inputs);
         let mut sums = vec![Lines([0.0; PANEL]); n_rows];
         for (index, panel) in panels.enumerate() {
-            let weights = &layer.panels[panel * pairs..][..pairs];
+            let weights = layer.panels.of(panel, pairs);
             for first in (0..pairs).step_by(STEP) {
                 let step = first..pairs.min(first + STEP);
                 let weights = &weights[step.clone()];
@@ -226,7 +208,7 @@ impl PairKernel for Block<'_> {
                     row += rows;
                 }
             }
-            finish(isa.floats(), &sums, &layer.bias[panel], then, y, width, index * PANEL);
+            finish(isa.floats(), &sums, &layer.panels.bias[panel], then, y, width, index * PANEL);
         }
     }
 }

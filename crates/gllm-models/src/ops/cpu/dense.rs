@@ -8,7 +8,7 @@
 
 use rayon::prelude::*;
 
-use super::share::{Lines, PANEL, Part, Sums, TILE_ROWS, Then, finish, pad, share};
+use super::share::{Lines, PANEL, Panels, Part, Sums, TILE_ROWS, Then, finish, share};
 use super::simd::{Isa, Kernel, LANES, Simd};
 
 /// Inputs that are summed before the next tile of rows: the panel's weights for them stay in the first cache.
@@ -17,12 +17,8 @@ const STEP: usize = 192;
 /// The weights of one or more layers with the same inputs.
 #[derive(Clone, Debug)]
 pub(crate) struct DenseLinear {
-    inputs: usize,
-    outputs: usize,
-    /// `[panels, inputs]`; outputs that are missing in the last panel are zeros.
-    panels: Vec<Lines<f32>>,
-    /// `[panels]`.
-    bias: Vec<Sums>,
+    /// For each, `[inputs]`; outputs that are missing in the last one are zeros.
+    pub(super) panels: Panels<Lines<f32>>,
 }
 
 impl DenseLinear {
@@ -35,29 +31,13 @@ impl DenseLinear {
                 panel.iter_mut().zip(row).for_each(|(to, weight)| to.0[lane] = *weight);
             }
         });
-        Self { inputs, outputs, panels, bias: pad(bias, outputs) }
+        Self { panels: Panels::new([inputs, outputs], panels, bias) }
     }
 
-    /// Layers one after the other as one, where panels have room for it: all but the last have whole ones.
+    /// Layers one after the other as one, as [`Panels::joined`].
     pub(crate) fn joined(layers: &[&Self]) -> Option<Self> {
-        let (last, others) = layers.split_last()?;
-        if !others.iter().all(|layer| layer.outputs.is_multiple_of(PANEL) && layer.inputs == last.inputs) {
-            return None;
-        }
-        Some(Self {
-            inputs: last.inputs,
-            outputs: layers.iter().map(|layer| layer.outputs).sum(),
-            panels: layers.iter().flat_map(|layer| &layer.panels).copied().collect(),
-            bias: layers.iter().flat_map(|layer| &layer.bias).copied().collect(),
-        })
-    }
-
-    pub(crate) fn inputs(&self) -> usize {
-        self.inputs
-    }
-
-    pub(crate) fn outputs(&self) -> usize {
-        self.outputs
+        let panels: Vec<_> = layers.iter().map(|layer| &layer.panels).collect();
+        Some(Self { panels: Panels::joined(&panels)? })
     }
 
     /// # Shapes
@@ -73,7 +53,7 @@ impl DenseLinear {
     }
 
     fn forward_with(&self, isa: Isa, x: &[f32], then: Then, y: Vec<f32>) -> Vec<f32> {
-        share(x.len() / self.inputs, [self.inputs, self.outputs], y, |part| {
+        share(x.len() / self.panels.inputs, [self.panels.inputs, self.panels.outputs], y, |part| {
             isa.run(Block { layer: self, x, part, then });
         })
     }
@@ -93,11 +73,11 @@ impl Kernel for Block<'_> {
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
         let Self { layer, x, part: Part { rows, panels, y, width }, then } = self;
-        let inputs = layer.inputs;
+        let inputs = layer.panels.inputs;
         let (n_rows, x) = (rows.len(), &x[rows.start * inputs..rows.end * inputs]);
         let mut sums = vec![Lines([0.0; PANEL]); n_rows];
         for (index, panel) in panels.enumerate() {
-            let weights = &layer.panels[panel * inputs..][..inputs];
+            let weights = layer.panels.of(panel, inputs);
             sums.fill(Lines([0.0; PANEL]));
             for first in (0..inputs).step_by(STEP) {
                 let step = first..inputs.min(first + STEP);
@@ -117,7 +97,7 @@ impl Kernel for Block<'_> {
                     row += rows;
                 }
             }
-            finish(simd, &sums, &layer.bias[panel], then, y, width, index * PANEL);
+            finish(simd, &sums, &layer.panels.bias[panel], then, y, width, index * PANEL);
         }
     }
 }

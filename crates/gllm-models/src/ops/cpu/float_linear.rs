@@ -43,17 +43,17 @@ impl FloatLinear {
 
     fn inputs(&self) -> usize {
         match self {
-            Self::F32(layer) => layer.inputs(),
-            Self::Bf16(layer) => layer.inputs(),
-            Self::Int8(layer) => layer.inputs(),
+            Self::F32(layer) => layer.panels.inputs,
+            Self::Bf16(layer) => layer.panels.inputs,
+            Self::Int8(layer) => layer.panels.inputs,
         }
     }
 
     pub(crate) fn outputs(&self) -> usize {
         match self {
-            Self::F32(layer) => layer.outputs(),
-            Self::Bf16(layer) => layer.outputs(),
-            Self::Int8(layer) => layer.outputs(),
+            Self::F32(layer) => layer.panels.outputs,
+            Self::Bf16(layer) => layer.panels.outputs,
+            Self::Int8(layer) => layer.panels.outputs,
         }
     }
 
@@ -71,9 +71,9 @@ impl FloatLinear {
     /// [`FloatLinear::forward`] on the caller's thread, into `y`.
     fn rows(&self, x: &[f32], then: Then, y: &mut [f32]) {
         match self {
-            Self::F32(layer) => layer.part(x, Part::whole(y, layer.outputs()), then),
-            Self::Bf16(layer) => layer.part(x, Part::whole(y, layer.outputs()), then),
-            Self::Int8(layer) => layer.part(x, Part::whole(y, layer.outputs()), then),
+            Self::F32(layer) => layer.part(x, Part::whole(y, layer.panels.outputs), then),
+            Self::Bf16(layer) => layer.part(x, Part::whole(y, layer.panels.outputs), then),
+            Self::Int8(layer) => layer.part(x, Part::whole(y, layer.panels.outputs), then),
         }
     }
 }

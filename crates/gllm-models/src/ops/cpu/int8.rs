@@ -14,7 +14,7 @@ mod x86;
 
 use rayon::prelude::*;
 
-use super::share::{Lines, PANEL, Part, Sums, TILE_ROWS, Then, finish, pad, share};
+use super::share::{Lines, PANEL, Panels, Part, Sums, TILE_ROWS, Then, finish, share};
 use super::simd::{LANES, Scalar, Simd};
 
 /// Inputs whose codes lie together, for each output.
@@ -32,18 +32,14 @@ type Quad = u32;
 /// The weights of one or more layers with the same inputs.
 #[derive(Clone, Debug)]
 pub(crate) struct Int8Linear {
-    inputs: usize,
-    outputs: usize,
-    /// `[panels, groups]`.
-    groups: Vec<PanelGroup>,
-    /// `[panels]`.
-    bias: Vec<Sums>,
+    /// For each, `[groups]`.
+    pub(super) panels: Panels<PanelGroup>,
     isa: Isa,
 }
 
 /// A group of inputs of the outputs of a panel; inputs and outputs that are missing are zeros.
 #[derive(Clone, Debug)]
-struct PanelGroup {
+pub(super) struct PanelGroup {
     codes: [Lines<Quad>; QUADS],
     scales: Lines<f32>,
     /// The sum of the scaled codes, to be multiplied with the lowest activation.
@@ -76,37 +72,22 @@ impl Int8Linear {
             let rows = weight.chunks_exact(inputs).skip(panel * PANEL).take(PANEL);
             PanelGroup::new(rows.map(|row| &row[group * GROUP..inputs.min((group + 1) * GROUP)]))
         });
-        Self { inputs, outputs, groups: groups.collect(), bias: pad(bias, outputs), isa }
+        Self { panels: Panels::new([inputs, outputs], groups.collect(), bias), isa }
     }
 
-    /// Layers one after the other as one, where panels have room for it: all but the last have whole ones.
+    /// Layers one after the other as one, as [`Panels::joined`].
     pub(crate) fn joined(layers: &[&Self]) -> Option<Self> {
-        let (last, others) = layers.split_last()?;
-        if !others.iter().all(|layer| layer.outputs.is_multiple_of(PANEL) && layer.inputs == last.inputs) {
-            return None;
-        }
-        Some(Self {
-            inputs: last.inputs,
-            outputs: layers.iter().map(|layer| layer.outputs).sum(),
-            groups: layers.iter().flat_map(|layer| &layer.groups).cloned().collect(),
-            bias: layers.iter().flat_map(|layer| &layer.bias).copied().collect(),
-            isa: last.isa,
-        })
-    }
-
-    pub(crate) fn inputs(&self) -> usize {
-        self.inputs
-    }
-
-    pub(crate) fn outputs(&self) -> usize {
-        self.outputs
+        let panels: Vec<_> = layers.iter().map(|layer| &layer.panels).collect();
+        Some(Self { panels: Panels::joined(&panels)?, isa: layers.first()?.isa })
     }
 
     /// # Shapes
     /// - `x`: `[rows, inputs]`
     /// - returns `[rows, outputs]`, in the memory of `y`
     pub(crate) fn forward(&self, x: &[f32], then: Then, y: Vec<f32>) -> Vec<f32> {
-        share(x.len() / self.inputs, [self.inputs, self.outputs], y, |part| self.part(x, part, then))
+        share(x.len() / self.panels.inputs, [self.panels.inputs, self.panels.outputs], y, |part| {
+            self.part(x, part, then);
+        })
     }
 
     /// A part of the results for `x`, on the caller's thread.
@@ -282,13 +263,14 @@ impl Block<'_> {
     #[inline(always)]
     fn eval<D: Dots, const MOST: usize>(self, isa: D) {
         let Self { layer, x, part: Part { rows, panels, y, width }, then } = self;
-        let (n_rows, n_groups) = (rows.len(), layer.inputs.div_ceil(GROUP));
+        let (n_rows, n_groups) = (rows.len(), layer.panels.inputs.div_ceil(GROUP));
         let simd = isa.floats();
-        let x = Codes::new(simd, &x[rows.start * layer.inputs..rows.end * layer.inputs], layer.inputs);
+        let x =
+            Codes::new(simd, &x[rows.start * layer.panels.inputs..rows.end * layer.panels.inputs], layer.panels.inputs);
         let mut totals = vec![Lines([0.0; PANEL]); n_rows];
         for (index, panel) in panels.enumerate() {
             totals.fill(Lines([0.0; PANEL]));
-            for (group, weights) in layer.groups[panel * n_groups..][..n_groups].iter().enumerate() {
+            for (group, weights) in layer.panels.of(panel, n_groups).iter().enumerate() {
                 let mut row = 0;
                 while row < n_rows {
                     let most = MOST.min(n_rows - row);
@@ -303,7 +285,7 @@ impl Block<'_> {
                     row += rows;
                 }
             }
-            finish(simd, &totals, &layer.bias[panel], then, y, width, index * PANEL);
+            finish(simd, &totals, &layer.panels.bias[panel], then, y, width, index * PANEL);
         }
     }
 }

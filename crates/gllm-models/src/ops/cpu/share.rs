@@ -41,11 +41,44 @@ pub(crate) enum Then {
     Relu,
 }
 
-/// The bias of each panel, zeros where there is none.
-pub(super) fn pad(bias: Option<&[f32]>, outputs: usize) -> Vec<Sums> {
-    let bias = bias.unwrap_or_default();
-    let value = |output: usize| bias.get(output).copied().unwrap_or(0.0);
-    (0..outputs.div_ceil(PANEL)).map(|panel| Lines(std::array::from_fn(|lane| value(panel * PANEL + lane)))).collect()
+/// The weights of one or more layers with the same inputs, panel by panel.
+#[derive(Clone, Debug)]
+pub(super) struct Panels<T> {
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
+    /// As many for each panel.
+    weights: Vec<T>,
+    /// `[panels]`; zeros where there is none.
+    pub(super) bias: Vec<Sums>,
+}
+
+impl<T: Clone> Panels<T> {
+    pub(super) fn new([inputs, outputs]: [usize; 2], weights: Vec<T>, bias: Option<&[f32]>) -> Self {
+        let bias = bias.unwrap_or_default();
+        let value = |output: usize| bias.get(output).copied().unwrap_or(0.0);
+        let panel = |panel: usize| Lines(std::array::from_fn(|lane| value(panel * PANEL + lane)));
+        Self { inputs, outputs, weights, bias: (0..outputs.div_ceil(PANEL)).map(panel).collect() }
+    }
+
+    /// The weights of a panel, which are `len`.
+    #[inline(always)]
+    pub(super) fn of(&self, panel: usize, len: usize) -> &[T] {
+        &self.weights[panel * len..][..len]
+    }
+
+    /// Layers one after the other as one, where panels have room for it: all but the last have whole ones.
+    pub(super) fn joined(layers: &[&Self]) -> Option<Self> {
+        let (last, others) = layers.split_last()?;
+        if !others.iter().all(|layer| layer.outputs.is_multiple_of(PANEL) && layer.inputs == last.inputs) {
+            return None;
+        }
+        Some(Self {
+            inputs: last.inputs,
+            outputs: layers.iter().map(|layer| layer.outputs).sum(),
+            weights: layers.iter().flat_map(|layer| &layer.weights).cloned().collect(),
+            bias: layers.iter().flat_map(|layer| &layer.bias).copied().collect(),
+        })
+    }
 }
 
 /// What a task computes: some rows, through some panels.
