@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 
 use gllm::{
-    ClientConfig, Device, EmbedderHandle, Error, GenerateOptions, GeneratorHandle, InferenceError, RequestOptions,
-    Runtime, RuntimeConfig, Shutdown, TextRequest, WhenFull,
+    Client, ClientConfig, Device, EmbedderHandle, Error, GenerateOptions, GeneratorHandle, InferenceError,
+    RequestOptions, Runtime, RuntimeConfig, Shutdown, TextRequest, WhenFull,
 };
 use gllm_tests::{Numbers, golden};
 
@@ -70,6 +72,45 @@ fn models_come_and_go_by_use() {
     assert_eq!((loaded(&runtime), runtime.bytes()), (vec![], 0));
     // They come again.
     runtime.embedder("embedder").expect("a model").embed("the cat").expect("a vector");
+}
+
+#[test]
+fn a_program_that_keeps_rayons_threads_busy_keeps_no_model_waiting() {
+    let (until, told) = (Arc::new(Barrier::new(rayon::current_num_threads() + 1)), Arc::new(AtomicUsize::new(0)));
+    for _ in 0..rayon::current_num_threads() {
+        let (until, told) = (Arc::clone(&until), Arc::clone(&told));
+        rayon::spawn(move || {
+            told.fetch_add(1, Ordering::Relaxed);
+            until.wait();
+        });
+    }
+    while told.load(Ordering::Relaxed) < rayon::current_num_threads() {
+        thread::yield_now();
+    }
+    let (tell, is_done) = mpsc::channel();
+    let work = thread::spawn(move || {
+        let texts = ["the cat", "the dog sat", "a mat", "the cat ran on the mat"];
+        let client = Client::with_config(&name(EMBEDDER), on_the_cpu()).expect("a model");
+        client.embeddings(texts).generate().expect("vectors");
+        let runtime = runtime();
+        let embedder = runtime.embedder("embedder").expect("a model");
+        thread::scope(|scope| {
+            for text in texts.iter().cycle().take(40) {
+                scope.spawn(|| embedder.embed(text).expect("a vector"));
+            }
+        });
+        drop(embedder);
+        runtime.reranker("reranker").expect("a model").rerank("the cat", &texts).expect("a ranking");
+        runtime.generator("generator").expect("a model").generate(text("the cat")).expect("a text");
+        let folder = tempfile::tempdir().expect("a folder");
+        let out = folder.path().join("out.gguf");
+        gllm_models::export_gguf(&path(GENERATOR), &out, gllm_models::FileType::Q8_0, &mut ()).expect("a file");
+        let _ = tell.send(());
+    });
+    let outcome = is_done.recv_timeout(Duration::from_secs(120));
+    until.wait();
+    assert_ne!(outcome, Err(RecvTimeoutError::Timeout), "something waits for rayon's own threads");
+    work.join().expect("no panic");
 }
 
 #[test]

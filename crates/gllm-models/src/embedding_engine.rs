@@ -14,7 +14,9 @@ use crate::load::{self, Family, Task};
 use crate::modules::Modules;
 use crate::sentence_config::SentenceConfig;
 use crate::text::{Tokenizer, Tokens, in_batches};
-use crate::{Encoder, LexicalHead, MultiVectorHead, SentencePipeline, SparseHead, SpladeHead, Target, Weights};
+use crate::{
+    Encoder, LexicalHead, MultiVectorHead, SentencePipeline, SparseHead, SpladeHead, Target, Weights, threads,
+};
 
 mod job;
 
@@ -214,12 +216,14 @@ impl EmbeddingEngine {
     /// [`InvalidConfig`] for no texts or an option that the model can't meet; [`gllm_core::InferenceError`] for a
     /// text that can't be tokenized, or is too long where that is an error.
     pub fn embed<T: AsRef<str> + Sync>(&self, texts: &[T], options: &EmbedOptions) -> Result<EmbeddingResponse> {
-        let job = self.prepare(texts, options)?;
-        let embeddings = in_batches(job.lengths(), job.batch_tokens(), |places| {
-            let batch: Vec<_> = places.iter().map(|&place| (&job, place)).collect();
-            self.forward(&batch)
-        })?;
-        Ok(self.finish(&job, embeddings))
+        threads::run(self.backbone.device(), || {
+            let job = self.prepare(texts, options)?;
+            let embeddings = in_batches(job.lengths(), job.batch_tokens(), |places| {
+                let batch: Vec<_> = places.iter().map(|&place| (&job, place)).collect();
+                self.forward(&batch)
+            })?;
+            Ok(self.finish(&job, embeddings))
+        })
     }
 
     /// Refuses options that the model can't meet.

@@ -48,12 +48,12 @@ mod sequences;
 mod sparse;
 mod target;
 mod text_sequence;
-mod threads;
 mod weight_bytes;
 mod weights;
 
 pub mod device;
 pub mod text;
+pub mod threads;
 
 pub use chat_template::{ChatOptions, ChatTemplate};
 pub use config::{

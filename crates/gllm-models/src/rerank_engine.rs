@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use burn::tensor::Device;
 use gllm_core::{Architecture, LoadError, RerankResponse, Result, Truncation};
 use gllm_quant::WeightFiles;
 use serde::Deserialize;
@@ -13,7 +14,7 @@ use crate::inputs::Inputs;
 use crate::load::{self, Task, decoder};
 use crate::sentence_config::{self, SentenceConfig};
 use crate::text::{Tokenizer, in_batches};
-use crate::{CrossEncoder, EmbedOptions, Target};
+use crate::{CrossEncoder, EmbedOptions, Target, threads};
 
 mod job;
 
@@ -161,9 +162,13 @@ impl RerankEngine {
 
     /// Gives memory back that the device keeps for later; to be called when there is none left.
     pub fn reclaim_memory(&self) {
+        self.device().memory_cleanup();
+    }
+
+    fn device(&self) -> &Device {
         match &self.model {
-            Model::Encoder(model) => model.encoder().device().memory_cleanup(),
-            Model::Decoder(model) => model.device().memory_cleanup(),
+            Model::Encoder(model) => model.encoder().device(),
+            Model::Decoder(model) => model.device(),
         }
     }
 
@@ -181,12 +186,14 @@ impl RerankEngine {
         documents: &[T],
         options: &RerankOptions,
     ) -> Result<RerankResponse> {
-        let job = self.prepare(query, documents, options)?;
-        let logits = in_batches(job.lengths(), job.batch_tokens(), |places| {
-            let batch: Vec<_> = places.iter().map(|&place| (&job, place)).collect();
-            self.forward(&batch)
-        })?;
-        self.finish(&job, logits)
+        threads::run(self.device(), || {
+            let job = self.prepare(query, documents, options)?;
+            let logits = in_batches(job.lengths(), job.batch_tokens(), |places| {
+                let batch: Vec<_> = places.iter().map(|&place| (&job, place)).collect();
+                self.forward(&batch)
+            })?;
+            self.finish(&job, logits)
+        })
     }
 }
 

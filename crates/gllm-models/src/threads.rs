@@ -1,9 +1,10 @@
 //! The threads that compute on the CPU: one pool for all models of the process.
 //!
 //! As many as the process has cores, which a container may have limited, or as `GLLM_NUM_THREADS` says. The pool is
-//! gllm's own, so that a program that uses rayon too neither waits for models nor has its threads counted here. A
-//! computation runs on a thread of the pool as a whole: each of its many small parallel steps is then handed on without
-//! waking that thread first.
+//! gllm's own, so that a program that uses rayon too neither waits for models nor has its threads counted here. All that
+//! is done side by side is done here: packing weights, tokenizing, forward passes, sampling. A computation runs on a
+//! thread of the pool as a whole: each of its many small parallel steps is then handed on without waking that thread
+//! first.
 
 use std::sync::OnceLock;
 use std::thread::available_parallelism;
@@ -29,7 +30,9 @@ pub(crate) fn run<T: Send>(device: &Device, work: impl FnOnce() -> T + Send) -> 
     on_pool(work)
 }
 
-fn on_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+/// Runs `work` on a thread of the pool, where rayon's parallel iterators share all of its threads; from a thread of the
+/// pool, at once.
+pub fn on_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     static POOL: OnceLock<Option<ThreadPool>> = OnceLock::new();
     let pool = POOL.get_or_init(|| {
         let asked = std::env::var(VARIABLE).ok();

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use gllm_core::{Error, InferenceError, Result};
+use gllm_models::threads;
 use rayon::prelude::*;
 
 use crate::QueueConfig;
@@ -100,7 +101,7 @@ impl<E: Engine> Batching<'_, E> {
                 };
                 match &wanted[..] {
                     [alone] => vec![prepare(alone)],
-                    several => several.par_iter().map(prepare).collect(),
+                    several => threads::on_pool(|| several.par_iter().map(prepare).collect()),
                 }
             }
             Err(_) => wanted.iter().map(|_| Err(lost().into_error())).collect(),

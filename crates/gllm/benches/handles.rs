@@ -85,8 +85,9 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         "handle_single_p50_ms": percentile(asked.clone(), 50) * 1e3,
         "direct_single_p95_ms": percentile(alone, 95) * 1e3,
         "handle_single_p95_ms": percentile(asked, 95) * 1e3,
-        "executor_worst_delay_ms": delay.as_secs_f64() * 1e3,
-        "executor_worst_delay_without_futures_ms": delay_of_the_system.as_secs_f64() * 1e3,
+        "executor_worst_delay_ms": milliseconds(delay.whole),
+        "executor_worst_blocked_ms": delay.blocked.map(milliseconds),
+        "executor_worst_delay_without_futures_ms": milliseconds(delay_of_the_system.whole),
     });
     if arguments.json {
         println!("{report:#}");
@@ -118,17 +119,40 @@ fn from_threads(handle: &EmbedderHandle, texts: &[&str], threads: usize) -> Resu
 }
 
 /// How late a task that wakes after each [`TICK`] was at worst, on the same thread as `work`.
-fn worst_delay(work: impl Future<Output = Result<()>>) -> std::result::Result<Duration, Box<dyn std::error::Error>> {
+struct Delay {
+    /// By the clock, whatever the cause.
+    whole: Duration,
+    /// Without the time in which the thread could have run and the system gave the cores to others: what the futures
+    /// themselves took from the task. Nothing where the system doesn't tell (Linux does).
+    blocked: Option<Duration>,
+}
+
+impl Delay {
+    fn or_longer(self, other: &Self) -> Self {
+        let blocked = self.blocked.zip(other.blocked).map(|(one, other)| one.max(other));
+        Self { whole: self.whole.max(other.whole), blocked }
+    }
+}
+
+/// The time that this thread was ready and waited for a core, since it began (Documentation/scheduler/sched-stats).
+fn waited_for_a_core() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split(' ').nth(1)?.parse().ok().map(Duration::from_nanos)
+}
+
+fn worst_delay(work: impl Future<Output = Result<()>>) -> std::result::Result<Delay, Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let tasks = tokio::task::LocalSet::new();
     let is_over = std::rc::Rc::new(std::cell::Cell::new(false));
     let seen = std::rc::Rc::clone(&is_over);
     let ticker = tasks.spawn_local(async move {
-        let (mut worst, mut last) = (Duration::ZERO, Instant::now());
+        let mut worst = Delay { whole: Duration::ZERO, blocked: Some(Duration::ZERO) };
         while !seen.get() {
+            let (start, waited) = (Instant::now(), waited_for_a_core());
             tokio::time::sleep(TICK).await;
-            worst = worst.max(last.elapsed().saturating_sub(TICK));
-            last = Instant::now();
+            let whole = start.elapsed().saturating_sub(TICK);
+            let waited = waited.zip(waited_for_a_core()).map(|(before, after)| after.saturating_sub(before));
+            worst = worst.or_longer(&Delay { whole, blocked: waited.map(|waited| whole.saturating_sub(waited)) });
         }
         worst
     });
@@ -157,6 +181,10 @@ async fn a_batch_elsewhere(direct: &Arc<Client>, texts: &[&str]) -> Result<()> {
     let (direct, (told, is_over)) = (Arc::clone(direct), tokio::sync::oneshot::channel());
     std::thread::spawn(move || told.send(direct.embeddings(texts).generate().map(drop)));
     is_over.await.unwrap_or(Ok(()))
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 fn timed(work: impl FnOnce() -> Result<()>) -> Result<f64> {

@@ -6,10 +6,10 @@
 use gllm_core::{Embedding, EmbeddingResponse, Result, Usage};
 
 use super::{EmbedOptions, EmbeddingEngine};
-use crate::SentencePipeline;
 use crate::device::to_host;
 use crate::inputs::truncated;
 use crate::text::Tokens;
+use crate::{SentencePipeline, threads};
 
 /// A request whose texts have been tokenized.
 #[derive(Clone, Debug)]
@@ -85,6 +85,10 @@ impl EmbeddingEngine {
         let Some(((first, _), _)) = batch.split_first() else { return Ok(Vec::new()) };
         let kind = first.kind;
         assert!(batch.iter().all(|(job, _)| job.kind == kind), "jobs of one kind");
+        threads::run(self.backbone.device(), || self.compute(batch, kind))
+    }
+
+    fn compute(&self, batch: &[(&EmbedJob, usize)], kind: EmbedKind) -> Result<Vec<Embedding>> {
         let tokens: Vec<&Tokens> = batch.iter().map(|&(job, place)| &job.tokens[place]).collect();
         let (hidden, sequences) = self.backbone.forward(&tokens)?;
         let mut embeddings = vec![Embedding::default(); batch.len()];

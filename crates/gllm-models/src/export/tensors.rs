@@ -12,9 +12,9 @@ use gllm_quant::{DType, RawTensor, WeightFiles, blocks};
 use rayon::prelude::*;
 
 use super::mixture::{FileType, ModelSize};
-use crate::EncoderConfig;
 use crate::load::Task;
 use crate::names::{Names, Qkv, Up};
+use crate::{EncoderConfig, threads};
 
 /// Values that are converted at once: enough for every core, and few beside a large model's tables.
 const PIECE_VALUES: usize = 1 << 22;
@@ -265,8 +265,8 @@ impl Planned {
         let piece_rows = (PIECE_VALUES / self.columns().max(1)).max(1);
         for start in (0..count).step_by(piece_rows) {
             let piece = start..(start + piece_rows).min(count);
-            let converted: Result<Vec<Vec<u8>>> =
-                piece.into_par_iter().map(|index| self.convert(raw.dtype, row(index, source_rows), &path)).collect();
+            let convert = |index| self.convert(raw.dtype, row(index, source_rows), &path);
+            let converted: Result<Vec<Vec<u8>>> = threads::on_pool(|| piece.into_par_iter().map(convert).collect());
             sink(&converted?.concat())?;
         }
         Ok(())

@@ -19,6 +19,10 @@ impl GenerationEngine {
     /// [`gllm_core::InferenceError::Device`] if the computation fails, for all of them. They may go on from
     /// [`GenerationEngine::set_back`].
     pub fn advance(&self, texts: &mut [&mut TextSequence], tokens: usize) -> Result<Vec<Result<()>>> {
+        threads::run(self.model.device(), || self.advance_here(texts, tokens))
+    }
+
+    fn advance_here(&self, texts: &mut [&mut TextSequence], tokens: usize) -> Result<Vec<Result<()>>> {
         let unread: Vec<usize> = texts.iter().map(|text| text.unread()).collect();
         let mut outcomes: Vec<Result<()>> = texts.iter().map(|_| Ok(())).collect();
         if unread.iter().all(|unread| *unread == 0) {
@@ -38,9 +42,7 @@ impl GenerationEngine {
         let rows = logits.chunks_exact_mut(self.model.config().vocab_size);
         // A pass over a vocabulary is worth a thread.
         let going: Vec<_> = going.zip(rows).collect();
-        threads::run(self.model.device(), || {
-            going.into_par_iter().for_each(|((text, outcome), logits)| *outcome = text.accept(logits));
-        });
+        going.into_par_iter().for_each(|((text, outcome), logits)| *outcome = text.accept(logits));
         Ok(outcomes)
     }
 

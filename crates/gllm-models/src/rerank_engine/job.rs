@@ -10,6 +10,7 @@ use crate::decoder_reranker::Prompts;
 use crate::device::to_host;
 use crate::inputs::{check_batch_tokens, truncated};
 use crate::text::{Pairs, Tokens};
+use crate::threads;
 
 /// A request whose pairs have been tokenized.
 #[derive(Debug)]
@@ -112,6 +113,10 @@ impl RerankEngine {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
+        threads::run(self.device(), || self.compute(batch))
+    }
+
+    fn compute(&self, batch: &[(&RerankJob, usize)]) -> Result<Vec<f32>> {
         match &self.model {
             Model::Encoder(model) => {
                 let tokens: Vec<&Tokens> = batch.iter().map(|&(job, place)| &job.sequences.tokens()[place]).collect();

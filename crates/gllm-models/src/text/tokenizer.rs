@@ -14,6 +14,7 @@ use tokenizers::{Encoding, PostProcessor, TruncationDirection};
 use super::gguf_tokenizer;
 use super::token_bytes::TokenBytes;
 use crate::config::{read_json, unsupported};
+use crate::threads;
 
 /// A text as a model reads it, special tokens included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -205,7 +206,7 @@ impl Tokenizer {
             Ok(tokens)
         };
         // All first: of several errors, it is the first text's that is said, not the one that came first.
-        let encoded: Vec<_> = texts.par_iter().enumerate().map(encode).collect();
+        let encoded = side_by_side(texts, encode);
         Ok(encoded.into_iter().collect::<std::result::Result<_, _>>()?)
     }
 
@@ -245,7 +246,7 @@ impl Tokenizer {
             let ids = [start, &text.get_ids()[..kept], end].concat();
             Ok(Tokens { type_ids: vec![0; ids.len()], ids, total })
         };
-        let encoded: Vec<_> = texts.par_iter().enumerate().map(encode).collect();
+        let encoded = side_by_side(texts, encode);
         Ok(encoded.into_iter().collect::<std::result::Result<_, _>>()?)
     }
 
@@ -281,7 +282,7 @@ impl Tokenizer {
             }
             Ok(tokens)
         };
-        let encoded: Vec<_> = documents.par_iter().enumerate().map(encode).collect();
+        let encoded = side_by_side(documents, encode);
         let tokens = encoded.into_iter().collect::<std::result::Result<_, _>>()?;
         Ok(Pairs { tokens, query_truncated })
     }
@@ -376,6 +377,11 @@ impl Tokenizer {
         let encoding = self.inner.post_process(first, second, true)?;
         Ok(Tokens { ids: encoding.get_ids().to_vec(), type_ids: encoding.get_type_ids().to_vec(), total })
     }
+}
+
+/// What `encode` makes of each text and its place, in their order.
+fn side_by_side<T: Sync, R: Send>(texts: &[T], encode: impl Fn((usize, &T)) -> R + Sync + Send) -> Vec<R> {
+    threads::on_pool(|| texts.par_iter().enumerate().map(encode).collect())
 }
 
 impl TokenizerConfig {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use gllm_core::{Error, InferenceError, Result};
 
-use crate::fake::{Fake, Item, answer, gated, handle, item, poison, script};
+use crate::fake::{Fake, Gate, Item, answer, gated, handle, item, poison, script};
 use crate::handle::Handle;
 use crate::queue::wait::wait;
 use crate::{CancelToken, Priority, QueueConfig, RequestOptions, Shutdown, WhenFull};
@@ -14,23 +14,28 @@ fn ask(handle: &Handle<Fake>, items: &[Item]) -> Result<Vec<u64>> {
     handle.ask_and_wait(items.to_vec(), &RequestOptions::default())
 }
 
-/// Asks from threads of their own, one after the other in the inbox, while `meanwhile` runs; then the answers.
+/// Asks from threads of their own, one after the other in the inbox, the others once a pass of the first has begun; then
+/// `meanwhile` opens the gate; then the answers.
 fn ask_all(
     handle: &Handle<Fake>,
+    gate: Gate,
     requests: &[(&[Item], RequestOptions)],
-    meanwhile: impl FnOnce(),
+    meanwhile: impl FnOnce(Gate),
 ) -> Vec<Result<Vec<u64>>> {
     std::thread::scope(|scope| {
-        let asked = requests.iter().map(|(items, options)| {
+        let asked = requests.iter().enumerate().map(|(place, (items, options))| {
             let before = handle.depth();
             let asked = scope.spawn(move || handle.ask_and_wait(items.to_vec(), options));
+            if place == 0 {
+                gate.began();
+            }
             while handle.depth() == before && !asked.is_finished() {
                 std::thread::yield_now();
             }
             asked
         });
         let asked: Vec<_> = asked.collect();
-        meanwhile();
+        meanwhile(gate);
         asked.into_iter().map(|asked| asked.join().expect("no panic")).collect()
     })
 }
@@ -49,8 +54,7 @@ fn what_waits_together_is_computed_together_and_answered_apart() {
     let (handle, script) = handle(script, QueueConfig::default());
     let items = [[item(3, 1), item(9, 2)], [item(5, 3), item(4, 4)], [item(8, 5), item(1, 6)]];
     let requests: Vec<_> = items.iter().map(|items| plain(items)).collect();
-    let found = ask_all(&handle, &requests, || {
-        gate.began();
+    let found = ask_all(&handle, gate, &requests, |gate| {
         gate.open();
         gate.began();
         drop(gate);
@@ -77,8 +81,7 @@ fn a_short_request_overtakes_what_is_left_of_a_long_one() {
     let long: Vec<Item> = (0..50).map(|value| item(10, value)).collect();
     let short = [item(2, 100)];
     let requests = [plain(&long), plain(&short)];
-    let found = ask_all(&handle, &requests, || {
-        gate.began();
+    let found = ask_all(&handle, gate, &requests, |gate| {
         std::thread::sleep(Duration::from_millis(20));
         drop(gate);
     });
@@ -100,8 +103,7 @@ fn the_urgent_come_first_and_the_unhurried_last() {
         (&items[2][..], of(Priority::Normal)),
         (&items[3][..], of(Priority::High)),
     ];
-    let found = ask_all(&handle, &requests, || {
-        gate.began();
+    let found = ask_all(&handle, gate, &requests, |gate| {
         drop(gate);
     });
     assert!(found.iter().all(Result::is_ok), "{found:?}");
@@ -113,8 +115,7 @@ fn a_full_queue_is_an_error_or_a_wait() {
     let (script, gate) = gated();
     let (handle, _) = handle(script, QueueConfig { capacity: 2, ..QueueConfig::default() });
     let items = [item(1, 1)];
-    let found = ask_all(&handle, &[plain(&items), plain(&items), plain(&items)], || {
-        gate.began();
+    let found = ask_all(&handle, gate, &[plain(&items), plain(&items), plain(&items)], |gate| {
         let busy = RequestOptions { when_full: WhenFull::Busy, ..RequestOptions::default() };
         let error = handle.ask_and_wait(items.to_vec(), &busy).expect_err("full");
         assert!(matches!(&error, Error::Busy(busy) if busy.capacity == 2), "{error}");
@@ -139,8 +140,7 @@ fn one_that_is_called_back_isnt_computed_and_one_that_has_begun_isnt_finished() 
         RequestOptions { cancel, ..RequestOptions::default() }
     });
     let (long, short, last) = ([item(1, 1), item(1, 2), item(1, 3)], [item(1, 4)], [item(1, 5)]);
-    let found = ask_all(&handle, &[(&long, begun), (&short, waiting), plain(&last)], || {
-        gate.began();
+    let found = ask_all(&handle, gate, &[(&long, begun), (&short, waiting), plain(&last)], |gate| {
         tokens.iter().for_each(CancelToken::cancel);
         drop(gate);
     });
@@ -154,8 +154,7 @@ fn what_nobody_waits_for_any_more_isnt_computed() {
     let (script, gate) = gated();
     let (handle, script) = handle(script, QueueConfig::default());
     let options = RequestOptions::default();
-    let found = ask_all(&handle, &[plain(&[item(1, 1)])], || {
-        gate.began();
+    let found = ask_all(&handle, gate, &[plain(&[item(1, 1)])], |gate| {
         let soon = Some(Instant::now() + Duration::from_millis(5));
         assert!(wait(handle.ask(vec![item(1, 2)], &options), soon).is_none());
         drop(gate);
@@ -170,8 +169,7 @@ fn a_panic_fails_whoever_causes_it_and_nobody_else() {
     let (script, gate) = gated();
     let (handle, script) = handle(script, QueueConfig::default());
     let (first, good, bad, fine) = ([item(1, 1)], [item(1, 2)], [item(1, 3), poison(1, 4)], [item(1, 5)]);
-    let found = ask_all(&handle, &[plain(&first), plain(&good), plain(&bad), plain(&fine)], || {
-        gate.began();
+    let found = ask_all(&handle, gate, &[plain(&first), plain(&good), plain(&bad), plain(&fine)], |gate| {
         drop(gate);
     });
     let expected = InferenceError::Panicked { reason: "poison".into() };
@@ -198,8 +196,7 @@ fn requests_that_are_there_while_the_model_is_loaded_again_are_answered_by_the_n
     let (handle, script) = handle(script, QueueConfig { batch_tokens: 3, ..QueueConfig::default() });
     let items = [[item(1, 1), item(1, 2)], [item(1, 3), item(1, 4)], [poison(1, 5), item(1, 6)]];
     let requests: Vec<_> = items.iter().map(|items| plain(items)).collect();
-    let found = ask_all(&handle, &requests, || {
-        gate.began();
+    let found = ask_all(&handle, gate, &requests, |gate| {
         script.is_broken.store(true, Ordering::SeqCst);
         drop(gate);
     });
@@ -276,8 +273,7 @@ fn shutting_down_answers_everybody_and_ends_the_thread() {
         let requests: Vec<_> = items.iter().map(|items| plain(items)).collect();
         let ended = std::thread::scope(|scope| {
             let mut closing = None;
-            let found = ask_all(&handle, &requests, || {
-                gate.began();
+            let found = ask_all(&handle, gate, &requests, |gate| {
                 closing = Some(scope.spawn(|| handle.close_and_wait(how)));
                 // The last of them waits for a place, until there won't be any more.
                 while handle.depth() > 3 {
