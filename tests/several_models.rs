@@ -107,7 +107,7 @@ fn a_program_that_keeps_rayons_threads_busy_keeps_no_model_waiting() {
         gllm_models::export_gguf(&path(GENERATOR), &out, gllm_models::FileType::Q8_0, &mut ()).expect("a file");
         let _ = tell.send(());
     });
-    let outcome = is_done.recv_timeout(Duration::from_secs(120));
+    let outcome = is_done.recv_timeout(Duration::from_mins(2));
     until.wait();
     assert_ne!(outcome, Err(RecvTimeoutError::Timeout), "something waits for rayon's own threads");
     work.join().expect("no panic");
