@@ -1,7 +1,10 @@
 //! From the device that a caller asks for to one that Burn computes on, and back to the host.
 
 use burn::tensor::{Device as BurnDevice, Tensor, TensorReadError};
-use gllm_core::{Device, InferenceError, InvalidConfig, Result};
+use gllm_core::{Device, InferenceError, Result};
+
+#[cfg(feature = "wgpu")]
+mod gpu;
 
 /// A device that is ready to compute.
 #[derive(Clone, Debug)]
@@ -55,47 +58,16 @@ fn cpu() -> Result<OpenDevice> {
 #[cfg(not(any(feature = "cpu", feature = "ndarray")))]
 fn cpu() -> Result<OpenDevice> {
     let expected = "a build with the Cargo feature `cpu` or `ndarray`";
-    Err(InvalidConfig::new("device", expected, "`cpu` in a build without them").into())
+    Err(gllm_core::InvalidConfig::new("device", expected, "`cpu` in a build without them").into())
 }
 
-/// The GPU of this index, counted over discrete, then integrated, then virtual adapters. Software
-/// adapters aren't GPUs: the CPU backend is faster than any of them.
 #[cfg(feature = "wgpu")]
-fn gpu(index: usize) -> Result<OpenDevice> {
-    use burn::tensor::{DeviceKind, DeviceType};
-
-    type Kind = (&'static str, fn(usize) -> DeviceKind);
-
-    let adapters = BurnDevice::enumerate(DeviceType::Wgpu).into_vec();
-    let kinds: [Kind; 3] = [
-        ("discrete", DeviceKind::DiscreteGpu),
-        ("integrated", DeviceKind::IntegratedGpu),
-        ("virtual", DeviceKind::VirtualGpu),
-    ];
-    let mut gpus = kinds.into_iter().flat_map(|(name, kind)| {
-        let named = (0..adapters.len()).map(move |i| (name, kind(i)));
-        named.filter(|(_, kind)| adapters.contains(&BurnDevice::wgpu(kind.clone())))
-    });
-    let Some((name, kind)) = gpus.nth(index) else {
-        let found = format!("no such adapter among {} (software adapters don't count)", adapters.len());
-        return Err(InvalidConfig::new("device", format!("a GPU with index {index}"), found).into());
-    };
-    match BurnDevice::wgpu_options().device_kind(kind).init() {
-        Ok(device) => {
-            let adapter = device.identity().map(|identity| identity.name).unwrap_or_default();
-            Ok(OpenDevice { device, description: format!("gpu:{index} ({name}, {adapter})") })
-        }
-        Err(e) => {
-            let expected = format!("a GPU with index {index} that opens");
-            Err(InvalidConfig::new("device", expected, e.to_string()).into())
-        }
-    }
-}
+use gpu::open as gpu;
 
 #[cfg(not(feature = "wgpu"))]
 fn gpu(_index: usize) -> Result<OpenDevice> {
     let expected = "a build with the Cargo feature `wgpu`";
-    Err(InvalidConfig::new("device", expected, "`gpu` in a build without it").into())
+    Err(gllm_core::InvalidConfig::new("device", expected, "`gpu` in a build without it").into())
 }
 
 /// burn-ndarray, which its authors call deprecated in favour of burn-flex; it stays the second, independent

@@ -57,16 +57,21 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.unwrap_or_else(|| "a panic without a message".into())
 }
 
-/// Whether a device says that it has no memory left. What it says is text by the time it gets here; these are the words of
-/// Burn's GPU backends (`IoError` and `LaunchError` of cubecl 0.11), wgpu and Vulkan.
+/// Whether a device says that it has no memory left, or that the pass is larger than it can start. What it says is text by
+/// the time it gets here; these are the words of Burn's GPU backends (`IoError` and `LaunchError` of cubecl 0.11), wgpu and
+/// Vulkan.
 fn is_out_of_memory(reason: &str) -> bool {
-    const SAID: [&str; 6] = [
+    const SAID: [&str; 9] = [
         "out of memory",
         "out-of-memory",
         "out of device memory",
         "can't allocate buffer of size",
         "not enough memory left",
         "error_out_of_",
+        "cube count too big",
+        // What is said of results, where memory couldn't be had on the way.
+        "memory location was never initialized",
+        "was never allocated: the reservation behind it failed",
     ];
     let reason = reason.to_ascii_lowercase();
     SAID.iter().any(|said| reason.contains(said))
@@ -86,7 +91,8 @@ mod tests {
     fn what_devices_say_of_memory_is_understood_however_they_say_it() {
         let fails = |work: fn() -> Result<()>| attempt(7, "gpu:0", work).expect_err("a failure");
         let said = || -> Result<()> { Err(InferenceError::Device { reason: "Out of Memory".into() }.into()) };
-        for failure in [fails(said), fails(|| panic!("out of device memory allocating 5 bytes"))] {
+        let launch = || panic!("Unable to launch matmul: Cube count too big (125000, 48, 1)");
+        for failure in [fails(said), fails(launch), fails(|| panic!("out of device memory allocating 5 bytes"))] {
             assert!(matches!(&failure, Failure::OutOfMemory(error) if error.tokens == 7 && error.device == "gpu:0"));
         }
         let other = fails(|| panic!("index out of bounds"));
