@@ -6,6 +6,9 @@
 
 #![expect(clippy::inline_always, reason = "compiled anew for each instruction set")]
 
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+pub(super) mod neon;
+
 use std::array;
 
 /// Floats in a vector.
@@ -86,6 +89,8 @@ pub(super) enum Isa {
     Avx2(x86::Avx2),
     #[cfg(target_arch = "x86_64")]
     Avx512(x86::Avx512),
+    #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+    Neon(neon::Neon),
 }
 
 impl Isa {
@@ -98,7 +103,9 @@ impl Isa {
     pub(super) fn all() -> impl DoubleEndedIterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
         let vector = [x86::Avx2::new().map(Self::Avx2), x86::Avx512::new().map(Self::Avx512)];
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+        let vector = [neon::Neon::new().map(Self::Neon)];
+        #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little"))))]
         let vector: [Option<Self>; 0] = [];
         std::iter::once(Self::Scalar(Scalar)).chain(vector.into_iter().flatten())
     }
@@ -111,6 +118,8 @@ impl Isa {
             Self::Avx2(simd) => simd.run(kernel),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(simd) => simd.run(kernel),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Self::Neon(simd) => simd.run(kernel),
         }
     }
 }
