@@ -141,10 +141,10 @@ impl<P: Pages, const T: usize> Kernel for Tile<'_, P, T> {
     }
 }
 
-/// Queries of a tile that an instruction set has the registers for, of those that are left.
+/// Queries of a tile that an instruction set has the registers for, two vectors each, of those that are left.
 #[inline(always)]
 fn at_once<S: Simd>(left: usize) -> usize {
-    [8, 4, 2].into_iter().find(|queries| *queries <= S::ROWS.min(left)).unwrap_or(1)
+    [8, 4, 2].into_iter().find(|queries| *queries <= left && 2 * queries <= S::ROWS * S::VECTORS).unwrap_or(1)
 }
 
 /// `queries · keys` for those of a page that are read, and their neighbours.
@@ -186,9 +186,8 @@ fn some_dot_products<S: Simd, const T: usize, const Q: usize>(
             let keys = &keys.as_chunks::<LANES>().0[2 * part..];
             let keys = [simd.load(&keys[0]), simd.load(&keys[1])];
             for (sums, query) in sums.iter_mut().zip(&queries[first..first + Q]) {
-                let query = simd.splat(*query);
-                sums[0] = simd.fma(query, keys[0], sums[0]);
-                sums[1] = simd.fma(query, keys[1], sums[1]);
+                sums[0] = simd.fma_by(*query, keys[0], sums[0]);
+                sums[1] = simd.fma_by(*query, keys[1], sums[1]);
             }
         }
         for (products, sums) in products.iter_mut().zip(sums) {
@@ -291,9 +290,8 @@ fn add_some_values<S: Simd, const Q: usize>(
             let row = &values[place * width..(place + 1) * width];
             let values = columns.map(|column| simd.load(vector(&row[column..])));
             for (weights, sums) in weights.iter().zip(&mut sums) {
-                let weight = simd.splat(weights[place]);
-                sums[0] = simd.fma(weight, values[0], sums[0]);
-                sums[1] = simd.fma(weight, values[1], sums[1]);
+                sums[0] = simd.fma_by(weights[place], values[0], sums[0]);
+                sums[1] = simd.fma_by(weights[place], values[1], sums[1]);
             }
         }
         for (query, sums) in sums.into_iter().enumerate() {

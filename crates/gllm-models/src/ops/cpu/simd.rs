@@ -18,8 +18,10 @@ pub(super) const LANES: usize = 16;
 pub(super) trait Simd: Copy {
     /// Sixteen floats.
     type V: Copy;
-    /// Rows of two vectors whose sums fit into the registers, beside what is added.
+    /// Rows of [`Simd::VECTORS`] vectors whose sums fit into the registers, beside what is added.
     const ROWS: usize;
+    /// Vectors of a row that are summed at once: 1 or 2.
+    const VECTORS: usize = 2;
 
     fn splat(self, x: f32) -> Self::V;
     fn load(self, x: &[f32; LANES]) -> Self::V;
@@ -33,6 +35,11 @@ pub(super) trait Simd: Copy {
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a · b + c`, rounded once.
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The same of a number from memory and vectors.
+    #[inline(always)]
+    fn fma_by(self, a: f32, b: Self::V, c: Self::V) -> Self::V {
+        self.fma(self.splat(a), b, c)
+    }
     /// `2ⁿ` of whole numbers from -126 to 127; 0 of -127.
     fn power_of_two(self, n: Self::V) -> Self::V;
     /// Whether a lane isn't a number.

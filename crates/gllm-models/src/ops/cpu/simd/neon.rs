@@ -8,6 +8,7 @@ use std::arch::aarch64::{
     vmulq_f32, vreinterpretq_f32_s32, vreinterpretq_u8_u16, vreinterpretq_u16_f32, vreinterpretq_u32_u8, vshlq_n_s32,
     vst1q_f32, vst1q_u32, vsubq_f32, vuzp1q_u8, vuzp1q_u16,
 };
+use std::arch::asm;
 use std::array;
 
 use super::{Kernel, LANES, Simd};
@@ -81,7 +82,8 @@ fn smaller(a: float32x4_t, b: float32x4_t) -> float32x4_t {
 
 impl Simd for Neon {
     type V = V;
-    const ROWS: usize = 3;
+    const ROWS: usize = 6;
+    const VECTORS: usize = 1;
 
     #[inline(always)]
     fn splat(self, x: f32) -> V {
@@ -140,6 +142,21 @@ impl Simd for Neon {
     #[inline(always)]
     fn fma(self, a: V, b: V, c: V) -> V {
         each!(vfmaq_f32(c, a, b))
+    }
+
+    /// In assembly: the compiler would copy `a` to all lanes first, which takes a multiplication's place.
+    #[inline(always)]
+    fn fma_by(self, a: f32, b: V, mut c: V) -> V {
+        for (b, c) in b.into_iter().zip(&mut c) {
+            has!(asm!(
+                "fmla {c:v}.4s, {b:v}.4s, {a:v}.s[0]",
+                c = inout(vreg) *c,
+                b = in(vreg) b,
+                a = in(vreg) a,
+                options(pure, nomem, nostack, preserves_flags),
+            ));
+        }
+        c
     }
 
     #[inline(always)]
