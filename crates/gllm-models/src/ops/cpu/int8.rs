@@ -42,7 +42,7 @@ pub(crate) struct Int8Linear {
 /// A group of inputs of the outputs of a panel; inputs and outputs that are missing are zeros.
 #[derive(Clone, Debug)]
 pub(super) struct PanelGroup {
-    /// As [`Isa::arrange`] leaves them.
+    /// As [`Products::arrange`] leaves them.
     codes: [Lines<Quad>; QUADS],
     scales: Lines<f32>,
     /// The sum of the scaled codes, to be multiplied with the lowest activation.
@@ -207,6 +207,9 @@ trait Products: Copy {
     /// Sixteen sums.
     type Sums: Copy;
 
+    /// Brings the codes of a group of weights, a line for each quad of inputs, into the order that they are read in.
+    fn arrange(_codes: &mut [Lines<Quad>; QUADS]) {}
+
     /// What computes with the sums of groups.
     fn floats(self) -> Self::Floats;
 
@@ -267,15 +270,18 @@ impl Isa {
         std::iter::once(Self::Scalar(Scalar)).chain(vector.into_iter().flatten())
     }
 
-    /// Brings the codes of a group of weights, a line for a quad of inputs, into the order that its instructions take.
-    #[cfg_attr(target_arch = "x86_64", expect(clippy::unused_self, reason = "the order is theirs"))]
+    /// [`Products::arrange`] of the instruction set.
     fn arrange(self, codes: &mut [Lines<Quad>; QUADS]) {
         match self {
+            Self::Scalar(_) => Scalar::arrange(codes),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => super::simd::x86::Avx2::arrange(codes),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => x86::Avx512Vnni::arrange(codes),
             #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
             Self::DotProducts(_) => neon::DotProducts::arrange(codes),
             #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
             Self::MatrixProducts(_) => neon::MatrixProducts::arrange(codes),
-            _ => {}
         }
     }
 

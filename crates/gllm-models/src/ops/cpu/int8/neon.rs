@@ -41,13 +41,6 @@ impl DotProducts {
             body(self, block);
         }
     }
-
-    /// Weights 128 larger, so that they are unsigned as activations are.
-    pub(super) fn arrange(codes: &mut [Lines<Quad>; QUADS]) {
-        for quad in codes.iter_mut().flat_map(|quads| &mut quads.0) {
-            *quad ^= 0x8080_8080;
-        }
-    }
 }
 
 impl MatrixProducts {
@@ -64,19 +57,6 @@ impl MatrixProducts {
         // SAFETY: `self` is the proof that the processor has it.
         unsafe {
             body(self, block);
-        }
-    }
-
-    /// Two quads of an output side by side: in the first of two lines those of the first half of outputs.
-    pub(super) fn arrange(codes: &mut [Lines<Quad>; QUADS]) {
-        for lines in codes.as_chunks_mut::<2>().0 {
-            let [first, second] = *lines;
-            for (half, line) in lines.iter_mut().enumerate() {
-                for (output, both) in line.0.as_chunks_mut::<2>().0.iter_mut().enumerate() {
-                    let lane = half * LANES + output;
-                    *both = [first.0[lane], second.0[lane]];
-                }
-            }
         }
     }
 }
@@ -138,6 +118,13 @@ impl Products for DotProducts {
     type Floats = Neon;
     type Sums = Sums;
 
+    /// Weights 128 larger, so that they are unsigned as activations are.
+    fn arrange(codes: &mut [Lines<Quad>; QUADS]) {
+        for quad in codes.iter_mut().flat_map(|quads| &mut quads.0) {
+            *quad ^= 0x8080_8080;
+        }
+    }
+
     #[inline(always)]
     fn floats(self) -> Neon {
         self.0
@@ -191,6 +178,19 @@ impl Products for DotProducts {
 impl Products for MatrixProducts {
     type Floats = Neon;
     type Sums = Sums;
+
+    /// Two quads of an output side by side: in the first of two lines those of the first half of outputs.
+    fn arrange(codes: &mut [Lines<Quad>; QUADS]) {
+        for lines in codes.as_chunks_mut::<2>().0 {
+            let [first, second] = *lines;
+            for (half, line) in lines.iter_mut().enumerate() {
+                for (output, both) in line.0.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+                    let lane = half * LANES + output;
+                    *both = [first.0[lane], second.0[lane]];
+                }
+            }
+        }
+    }
 
     #[inline(always)]
     fn floats(self) -> Neon {
