@@ -171,16 +171,19 @@ impl Simd for Neon {
 
     #[inline(always)]
     fn has_nan(self, v: V) -> bool {
-        let [a, b, c, d]: [uint32x4_t; 4] = each!(vceqq_f32(v, v));
-        has!(vminvq_u32(vandq_u32(vandq_u32(a, b), vandq_u32(c, d)))) == 0
+        let numbers: [uint32x4_t; 4] = each!(vceqq_f32(v, v));
+        has!({
+            let all = vandq_u32(vandq_u32(numbers[0], numbers[1]), vandq_u32(numbers[2], numbers[3]));
+            vminvq_u32(all) == 0
+        })
     }
 
     #[inline(always)]
     fn low_bytes(self, v: V) -> [u32; LANES / 4] {
         let mut words = [0; LANES / 4];
         has!({
-            let [a, b, c, d] = v.map(|v| vreinterpretq_u16_f32(v));
-            let (first, second) = (vuzp1q_u16(a, b), vuzp1q_u16(c, d));
+            let halves = v.map(|v| vreinterpretq_u16_f32(v));
+            let (first, second) = (vuzp1q_u16(halves[0], halves[1]), vuzp1q_u16(halves[2], halves[3]));
             let bytes = vuzp1q_u8(vreinterpretq_u8_u16(first), vreinterpretq_u8_u16(second));
             vst1q_u32(words.as_mut_ptr(), vreinterpretq_u32_u8(bytes));
         });
