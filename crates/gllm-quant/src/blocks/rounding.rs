@@ -41,9 +41,11 @@ pub(super) fn truncated(value: f32) -> u8 {
     (value as i8).cast_unsigned()
 }
 
-/// The least and the greatest value.
+/// The least and the greatest value, the first of such: which zero `f32::min` gives depends on the processor.
 pub(super) fn range(values: &[f32]) -> (f32, f32) {
-    values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(least, most), value| (least.min(*value), most.max(*value)))
+    values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(least, most), &value| {
+        (if value < least { value } else { least }, if value > most { value } else { most })
+    })
 }
 
 /// Sets `codes` to 0, 1 and 2 for what is nearest to `-d`, 0 and `d`; returns `d`, which is the extreme's magnitude.

@@ -120,7 +120,7 @@ impl<P: Pages, const T: usize> Kernel for Tile<'_, P, T> {
             let seen = visible.iter().filter(|places| !places.is_empty());
             let start = seen.clone().map(|places| places.start).min().unwrap_or(0);
             let read = start..seen.map(|places| places.end).max().unwrap_or(0);
-            dot_products(simd, queries, &pages.keys(page), read.clone(), &mut weights);
+            dot_products(simd, queries, &pages.keys(page), &read, &mut weights);
             for (query, visible) in visible.iter().enumerate() {
                 if visible.is_empty() {
                     weights[query] = [0.0; PAGE];
@@ -130,7 +130,7 @@ impl<P: Pages, const T: usize> Kernel for Tile<'_, P, T> {
                 let state = (&mut largest[query], &mut sums[query]);
                 softmax_step(simd, &mut weights[query], visible, *soft_cap, state, out);
             }
-            add_values(simd, &weights, &pages.values(page), read, out);
+            add_values(simd, &weights, &pages.values(page), &read, out);
         }
         for (out, sum) in out.chunks_exact_mut(width).zip(sums) {
             let inverse = simd.splat(1.0 / simd.sum(sum));
@@ -141,25 +141,53 @@ impl<P: Pages, const T: usize> Kernel for Tile<'_, P, T> {
     }
 }
 
+/// Queries of a tile that an instruction set has the registers for, two vectors each, of those that are left.
+#[inline(always)]
+fn at_once<S: Simd>(left: usize) -> usize {
+    [8, 4, 2].into_iter().find(|queries| *queries <= left && 2 * queries <= S::ROWS * S::VECTORS).unwrap_or(1)
+}
+
 /// `queries · keys` for those of a page that are read, and their neighbours.
 #[inline(always)]
 fn dot_products<S: Simd, const T: usize>(
     simd: S,
     queries: &[[f32; T]],
     keys: &[f32],
-    read: Range<usize>,
+    read: &Range<usize>,
     products: &mut [[f32; PAGE]; T],
+) {
+    let mut first = 0;
+    while first < T {
+        let n_queries = at_once::<S>(T - first);
+        let products = &mut products[first..first + n_queries];
+        match n_queries {
+            8 => some_dot_products::<S, T, 8>(simd, (queries, first), keys, read, products),
+            4 => some_dot_products::<S, T, 4>(simd, (queries, first), keys, read, products),
+            2 => some_dot_products::<S, T, 2>(simd, (queries, first), keys, read, products),
+            _ => some_dot_products::<S, T, 1>(simd, (queries, first), keys, read, products),
+        }
+        first += n_queries;
+    }
+}
+
+/// [`dot_products`] of `Q` queries, from `first` on.
+#[inline(always)]
+fn some_dot_products<S: Simd, const T: usize, const Q: usize>(
+    simd: S,
+    (queries, first): (&[[f32; T]], usize),
+    keys: &[f32],
+    read: &Range<usize>,
+    products: &mut [[f32; PAGE]],
 ) {
     let keys = keys.as_chunks::<PAGE>().0;
     for part in read.start / (2 * LANES)..read.end.div_ceil(2 * LANES) {
-        let mut sums = [[simd.splat(0.0); 2]; T];
-        for (query, keys) in queries.iter().zip(keys) {
+        let mut sums = [[simd.splat(0.0); 2]; Q];
+        for (queries, keys) in queries.iter().zip(keys) {
             let keys = &keys.as_chunks::<LANES>().0[2 * part..];
             let keys = [simd.load(&keys[0]), simd.load(&keys[1])];
-            for (sums, query) in sums.iter_mut().zip(query) {
-                let query = simd.splat(*query);
-                sums[0] = simd.fma(query, keys[0], sums[0]);
-                sums[1] = simd.fma(query, keys[1], sums[1]);
+            for (sums, query) in sums.iter_mut().zip(&queries[first..first + Q]) {
+                sums[0] = simd.fma_by(*query, keys[0], sums[0]);
+                sums[1] = simd.fma_by(*query, keys[1], sums[1]);
             }
         }
         for (products, sums) in products.iter_mut().zip(sums) {
@@ -221,15 +249,40 @@ fn add_values<S: Simd, const T: usize>(
     simd: S,
     weights: &[[f32; PAGE]; T],
     values: &[f32],
-    read: Range<usize>,
+    read: &Range<usize>,
     out: &mut [f32],
 ) {
     let width = out.len() / T;
+    let mut first = 0;
+    while first < T {
+        let n_queries = at_once::<S>(T - first);
+        let weights = &weights[first..first + n_queries];
+        let out = &mut out[first * width..(first + n_queries) * width];
+        match n_queries {
+            8 => add_some_values::<S, 8>(simd, weights, values, read, out),
+            4 => add_some_values::<S, 4>(simd, weights, values, read, out),
+            2 => add_some_values::<S, 2>(simd, weights, values, read, out),
+            _ => add_some_values::<S, 1>(simd, weights, values, read, out),
+        }
+        first += n_queries;
+    }
+}
+
+/// [`add_values`] of `Q` queries.
+#[inline(always)]
+fn add_some_values<S: Simd, const Q: usize>(
+    simd: S,
+    weights: &[[f32; PAGE]],
+    values: &[f32],
+    read: &Range<usize>,
+    out: &mut [f32],
+) {
+    let width = out.len() / Q;
     let vectors = width / LANES;
     for pair in 0..vectors.div_ceil(2) {
         // Where the number is odd, the last one twice.
         let columns = [2 * pair * LANES, (2 * pair + 1).min(vectors - 1) * LANES];
-        let mut sums = [[simd.splat(0.0); 2]; T];
+        let mut sums = [[simd.splat(0.0); 2]; Q];
         for (query, sums) in sums.iter_mut().enumerate() {
             *sums = columns.map(|column| simd.load(vector(&out[query * width + column..])));
         }
@@ -237,9 +290,8 @@ fn add_values<S: Simd, const T: usize>(
             let row = &values[place * width..(place + 1) * width];
             let values = columns.map(|column| simd.load(vector(&row[column..])));
             for (weights, sums) in weights.iter().zip(&mut sums) {
-                let weight = simd.splat(weights[place]);
-                sums[0] = simd.fma(weight, values[0], sums[0]);
-                sums[1] = simd.fma(weight, values[1], sums[1]);
+                sums[0] = simd.fma_by(weights[place], values[0], sums[0]);
+                sums[1] = simd.fma_by(weights[place], values[1], sums[1]);
             }
         }
         for (query, sums) in sums.into_iter().enumerate() {

@@ -36,7 +36,7 @@ impl Bf16Linear {
 
     /// A layer `[outputs, inputs]` with or without a bias; `None` where [`Bf16Linear::is_fast`] says no.
     pub(crate) fn new(weight: &[f32], bias: Option<&[f32]>, inputs: usize) -> Option<Self> {
-        Some(Self::with(Isa::detect()?, weight, bias, inputs))
+        Isa::detect().map(|isa| Self::with(isa, weight, bias, inputs))
     }
 
     fn with(isa: Isa, weight: &[f32], bias: Option<&[f32]>, inputs: usize) -> Self {
@@ -156,7 +156,11 @@ impl Isa {
     /// Evaluates `kernel` with it.
     #[cfg_attr(
         not(any(test, target_arch = "x86_64")),
-        expect(unused_variables, reason = "there is no instruction set that multiplies pairs")
+        expect(
+            unused_variables,
+            clippy::needless_pass_by_value,
+            reason = "there is no instruction set that multiplies pairs"
+        )
     )]
     pub(super) fn run<K: PairKernel>(self, kernel: K) -> K::Output {
         match self {

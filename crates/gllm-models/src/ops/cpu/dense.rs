@@ -110,24 +110,48 @@ fn add_products<S: Simd, const R: usize>(simd: S, weights: &[Lines<f32>], x: &[f
     for (row, of_row) in rows.iter_mut().enumerate() {
         *of_row = &x[row * stride..][..weights.len()];
     }
-    let mut totals = [[simd.splat(0.0); 2]; R];
+    // One row waits for its sums, and the more of them the less.
+    if S::VECTORS == 2 || R == 1 {
+        add_vectors::<S, R, 2>(simd, weights, rows, 0, sums);
+    } else {
+        add_vectors::<S, R, 1>(simd, weights, rows, 0, sums);
+        add_vectors::<S, R, 1>(simd, weights, rows, 1, sums);
+    }
+}
+
+/// [`add_products`] for `W` vectors of the panel, from `first` on.
+#[inline(always)]
+fn add_vectors<S: Simd, const R: usize, const W: usize>(
+    simd: S,
+    weights: &[Lines<f32>],
+    rows: [&[f32]; R],
+    first: usize,
+    sums: &mut [Sums],
+) {
+    let mut totals = [[simd.splat(0.0); W]; R];
     for (totals, sums) in totals.iter_mut().zip(&*sums) {
-        let halves = sums.0.as_chunks::<LANES>().0;
-        *totals = [simd.load(&halves[0]), simd.load(&halves[1])];
+        let vectors = &sums.0.as_chunks::<LANES>().0[first..first + W];
+        for (total, vector) in totals.iter_mut().zip(vectors) {
+            *total = simd.load(vector);
+        }
     }
     for (input, weights) in weights.iter().enumerate() {
-        let halves = weights.0.as_chunks::<LANES>().0;
-        let weights = [simd.load(&halves[0]), simd.load(&halves[1])];
+        let vectors = &weights.0.as_chunks::<LANES>().0[first..first + W];
+        let mut weights = [simd.splat(0.0); W];
+        for (weights, vector) in weights.iter_mut().zip(vectors) {
+            *weights = simd.load(vector);
+        }
         for (totals, row) in totals.iter_mut().zip(rows) {
-            let x = simd.splat(row[input]);
-            totals[0] = simd.fma(x, weights[0], totals[0]);
-            totals[1] = simd.fma(x, weights[1], totals[1]);
+            for (total, weights) in totals.iter_mut().zip(weights) {
+                *total = simd.fma_by(row[input], weights, *total);
+            }
         }
     }
     for (sums, totals) in sums.iter_mut().zip(totals) {
-        let halves = sums.0.as_chunks_mut::<LANES>().0;
-        halves[0] = simd.to_array(totals[0]);
-        halves[1] = simd.to_array(totals[1]);
+        let vectors = &mut sums.0.as_chunks_mut::<LANES>().0[first..first + W];
+        for (vector, total) in vectors.iter_mut().zip(totals) {
+            *vector = simd.to_array(total);
+        }
     }
 }
 

@@ -9,6 +9,8 @@
 
 #![expect(clippy::inline_always, reason = "compiled anew for each instruction set")]
 
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+mod neon;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -40,6 +42,7 @@ pub(crate) struct Int8Linear {
 /// A group of inputs of the outputs of a panel; inputs and outputs that are missing are zeros.
 #[derive(Clone, Debug)]
 pub(super) struct PanelGroup {
+    /// As [`Products::arrange`] leaves them.
     codes: [Lines<Quad>; QUADS],
     scales: Lines<f32>,
     /// The sum of the scaled codes, to be multiplied with the lowest activation.
@@ -70,7 +73,9 @@ impl Int8Linear {
         let groups = (0..n_panels * n_groups).into_par_iter().map(|index| {
             let (panel, group) = (index / n_groups, index % n_groups);
             let rows = weight.chunks_exact(inputs).skip(panel * PANEL).take(PANEL);
-            PanelGroup::new(rows.map(|row| &row[group * GROUP..inputs.min((group + 1) * GROUP)]))
+            let mut made = PanelGroup::new(rows.map(|row| &row[group * GROUP..inputs.min((group + 1) * GROUP)]));
+            isa.arrange(&mut made.codes);
+            made
         });
         Self { panels: Panels::new([inputs, outputs], groups.collect(), bias), isa }
     }
@@ -196,7 +201,26 @@ fn quantize<S: Simd>(simd: S, x: &[f32], quads: &mut [Quad; QUADS]) -> (f32, f32
     (span / 255.0, low)
 }
 
-/// What multiplies codes.
+/// What multiplies the codes of a group.
+trait Products: Copy {
+    type Floats: Simd;
+    /// Sixteen sums.
+    type Sums: Copy;
+
+    /// Brings the codes of a group of weights, a line for each quad of inputs, into the order that they are read in.
+    fn arrange(_codes: &mut [Lines<Quad>; QUADS]) {}
+
+    /// What computes with the sums of groups.
+    fn floats(self) -> Self::Floats;
+
+    /// Each row's products with the weights of the first and the second half of the outputs, exact.
+    fn products<const R: usize>(self, x: [&[Quad; QUADS]; R], weights: &[Lines<Quad>; QUADS]) -> [[Self::Sums; 2]; R];
+
+    /// Exact below 2²⁴.
+    fn to_floats(self, sums: Self::Sums) -> <Self::Floats as Simd>::V;
+}
+
+/// What multiplies them a quad at a time.
 trait Dots: Copy {
     type Floats: Simd;
     /// Sixteen sums.
@@ -222,6 +246,10 @@ enum Isa {
     Avx2(super::simd::x86::Avx2),
     #[cfg(target_arch = "x86_64")]
     Avx512(x86::Avx512Vnni),
+    #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+    DotProducts(neon::DotProducts),
+    #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+    MatrixProducts(neon::MatrixProducts),
 }
 
 impl Isa {
@@ -234,9 +262,27 @@ impl Isa {
     fn all() -> impl DoubleEndedIterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
         let vector = [super::simd::x86::Avx2::new().map(Self::Avx2), x86::Avx512Vnni::new().map(Self::Avx512)];
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+        let vector =
+            [neon::DotProducts::new().map(Self::DotProducts), neon::MatrixProducts::new().map(Self::MatrixProducts)];
+        #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little"))))]
         let vector: [Option<Self>; 0] = [];
         std::iter::once(Self::Scalar(Scalar)).chain(vector.into_iter().flatten())
+    }
+
+    /// [`Products::arrange`] of the instruction set.
+    fn arrange(self, codes: &mut [Lines<Quad>; QUADS]) {
+        match self {
+            Self::Scalar(_) => Scalar::arrange(codes),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => super::simd::x86::Avx2::arrange(codes),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => x86::Avx512Vnni::arrange(codes),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Self::DotProducts(_) => neon::DotProducts::arrange(codes),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Self::MatrixProducts(_) => neon::MatrixProducts::arrange(codes),
+        }
     }
 
     fn run(self, block: Block<'_>) {
@@ -246,6 +292,10 @@ impl Isa {
             Self::Avx2(isa) => x86::run_avx2(isa, block),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(isa) => isa.run(block),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Self::DotProducts(isa) => isa.run(block),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Self::MatrixProducts(isa) => isa.run(block),
         }
     }
 }
@@ -261,7 +311,7 @@ struct Block<'a> {
 impl Block<'_> {
     /// With at most `MOST` rows at once.
     #[inline(always)]
-    fn eval<D: Dots, const MOST: usize>(self, isa: D) {
+    fn eval<P: Products, const MOST: usize>(self, isa: P) {
         let Self { layer, x, part: Part { rows, panels, y, width }, then } = self;
         let (n_rows, n_groups) = (rows.len(), layer.panels.inputs.div_ceil(GROUP));
         let simd = isa.floats();
@@ -277,10 +327,10 @@ impl Block<'_> {
                     let rows = TILE_ROWS.into_iter().find(|rows| *rows <= most).unwrap_or(1);
                     let totals = &mut totals[row..row + rows];
                     match rows {
-                        12 => add_group::<D, 12>(isa, weights, &x, (row, group), totals),
-                        6 => add_group::<D, 6>(isa, weights, &x, (row, group), totals),
-                        3 => add_group::<D, 3>(isa, weights, &x, (row, group), totals),
-                        _ => add_group::<D, 1>(isa, weights, &x, (row, group), totals),
+                        12 => add_group::<P, 12>(isa, weights, &x, (row, group), totals),
+                        6 => add_group::<P, 6>(isa, weights, &x, (row, group), totals),
+                        3 => add_group::<P, 3>(isa, weights, &x, (row, group), totals),
+                        _ => add_group::<P, 1>(isa, weights, &x, (row, group), totals),
                     }
                     row += rows;
                 }
@@ -292,8 +342,8 @@ impl Block<'_> {
 
 /// Adds the products of a group of inputs for `R` rows of `x`, from `row` on: all of one tile of the most rows.
 #[inline(always)]
-fn add_group<D: Dots, const R: usize>(
-    isa: D,
+fn add_group<P: Products, const R: usize>(
+    isa: P,
     weights: &PanelGroup,
     x: &Codes,
     (row, group): (usize, usize),
@@ -313,24 +363,45 @@ fn add_group<D: Dots, const R: usize>(
         return;
     };
     let Some(totals) = totals.first_chunk_mut::<R>() else { return };
-    let mut dots = [[isa.zero(); 2]; R];
-    for (quad, weights) in weights.codes.iter().enumerate() {
-        let halves = weights.0.as_chunks::<LANES>().0;
-        for (dots, row) in dots.iter_mut().zip(rows) {
-            dots[0] = isa.dot(dots[0], row[quad], &halves[0]);
-            dots[1] = isa.dot(dots[1], row[quad], &halves[1]);
-        }
-    }
+    let products = isa.products(rows, &weights.codes);
     let halves = |of: &Lines<f32>| [simd.load(&of.0.as_chunks().0[0]), simd.load(&of.0.as_chunks().0[1])];
     let (scales, sums) = (halves(&weights.scales), halves(&weights.sums));
     for row in 0..R {
         let (step, low) = (simd.splat(steps[row]), simd.splat(lows[row]));
         for half in 0..2 {
             let total = &mut totals[row].0.as_chunks_mut::<LANES>().0[half];
-            let dot = simd.mul(isa.to_floats(dots[row][half]), step);
-            let sum = simd.fma(dot, scales[half], simd.load(total));
+            let product = simd.mul(isa.to_floats(products[row][half]), step);
+            let sum = simd.fma(product, scales[half], simd.load(total));
             *total = simd.to_array(simd.fma(low, sums[half], sum));
         }
+    }
+}
+
+impl<D: Dots> Products for D {
+    type Floats = D::Floats;
+    type Sums = D::Sums;
+
+    #[inline(always)]
+    fn floats(self) -> D::Floats {
+        Dots::floats(self)
+    }
+
+    #[inline(always)]
+    fn products<const R: usize>(self, x: [&[Quad; QUADS]; R], weights: &[Lines<Quad>; QUADS]) -> [[D::Sums; 2]; R] {
+        let mut dots = [[self.zero(); 2]; R];
+        for (quad, weights) in weights.iter().enumerate() {
+            let halves = weights.0.as_chunks::<LANES>().0;
+            for (dots, row) in dots.iter_mut().zip(x) {
+                dots[0] = self.dot(dots[0], row[quad], &halves[0]);
+                dots[1] = self.dot(dots[1], row[quad], &halves[1]);
+            }
+        }
+        dots
+    }
+
+    #[inline(always)]
+    fn to_floats(self, sums: D::Sums) -> <D::Floats as Simd>::V {
+        Dots::to_floats(self, sums)
     }
 }
 

@@ -6,6 +6,9 @@
 
 #![expect(clippy::inline_always, reason = "compiled anew for each instruction set")]
 
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+pub(super) mod neon;
+
 use std::array;
 
 /// Floats in a vector.
@@ -15,8 +18,10 @@ pub(super) const LANES: usize = 16;
 pub(super) trait Simd: Copy {
     /// Sixteen floats.
     type V: Copy;
-    /// Rows of two vectors whose sums fit into the registers, beside what is added.
+    /// Rows of [`Simd::VECTORS`] vectors whose sums fit into the registers, beside what is added.
     const ROWS: usize;
+    /// Vectors of a row that are summed at once: 1 or 2.
+    const VECTORS: usize = 2;
 
     fn splat(self, x: f32) -> Self::V;
     fn load(self, x: &[f32; LANES]) -> Self::V;
@@ -30,6 +35,11 @@ pub(super) trait Simd: Copy {
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a · b + c`, rounded once.
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The same of a number from memory and vectors.
+    #[inline(always)]
+    fn fma_by(self, a: f32, b: Self::V, c: Self::V) -> Self::V {
+        self.fma(self.splat(a), b, c)
+    }
     /// `2ⁿ` of whole numbers from -126 to 127; 0 of -127.
     fn power_of_two(self, n: Self::V) -> Self::V;
     /// Whether a lane isn't a number.
@@ -86,6 +96,8 @@ pub(super) enum Isa {
     Avx2(x86::Avx2),
     #[cfg(target_arch = "x86_64")]
     Avx512(x86::Avx512),
+    #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+    Neon(neon::Neon),
 }
 
 impl Isa {
@@ -98,7 +110,9 @@ impl Isa {
     pub(super) fn all() -> impl DoubleEndedIterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
         let vector = [x86::Avx2::new().map(Self::Avx2), x86::Avx512::new().map(Self::Avx512)];
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+        let vector = [neon::Neon::new().map(Self::Neon)];
+        #[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little"))))]
         let vector: [Option<Self>; 0] = [];
         std::iter::once(Self::Scalar(Scalar)).chain(vector.into_iter().flatten())
     }
@@ -111,6 +125,8 @@ impl Isa {
             Self::Avx2(simd) => simd.run(kernel),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(simd) => simd.run(kernel),
+            #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+            Self::Neon(simd) => simd.run(kernel),
         }
     }
 }
