@@ -49,27 +49,18 @@ impl Isa {
         std::iter::once(Self::Scalar).chain(vector.into_iter().flatten())
     }
 
-    /// Rows of the largest tile.
-    pub(crate) fn most_rows(self) -> usize {
-        match self {
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512(_) => 12,
-            _ => 8,
-        }
-    }
-
-    /// What multiplies a panel of `kind` with a tile of `rows`, which are 1, 2, 4, 8 or 12.
-    pub(crate) fn kernel(self, kind: FormatKind, rows: usize) -> Kernel {
+    /// What multiplies panels of `kind`.
+    pub(crate) fn kernel(self, kind: FormatKind) -> Kernel {
         let body = match self {
             Self::Scalar => scalar::body(kind),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2(isa) => isa.body(kind, rows),
+            Self::Avx2(isa) => isa.body(kind),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512(isa) => isa.body(kind, rows),
+            Self::Avx512(isa) => isa.body(kind),
             #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
-            Self::Neon(isa) => isa.body(kind, rows),
+            Self::Neon(isa) => isa.body(kind),
         };
-        Kernel { body, rows }
+        Kernel { body, kind }
     }
 
     /// Quantises `x`, `[tile.rows, inputs]`, for weights of a format.
@@ -90,11 +81,11 @@ impl Isa {
 #[derive(Clone, Copy)]
 pub(crate) struct Kernel {
     body: Body,
-    rows: usize,
+    kind: FormatKind,
 }
 
 /// A kernel's body; unsafe to call on a processor without its instruction set, or with a panel that isn't as long as
-/// the tile's blocks say, or with another number of rows than it was made for.
+/// the tile's blocks say, or with other than as many products as the tile has rows.
 type Body = unsafe fn(&[u8], usize, &Tile<'_>, &mut [[f32; PANEL]]);
 
 impl Kernel {
@@ -102,19 +93,12 @@ impl Kernel {
     ///
     /// # Shapes
     /// - `products`: `[tile.rows, PANEL]`
-    pub(crate) fn eval(
-        self,
-        kind: FormatKind,
-        panel: &[u8],
-        span_blocks: usize,
-        tile: &Tile<'_>,
-        products: &mut [[f32; PANEL]],
-    ) {
-        let (format, places) = (kind.format(), tile.blocks * tile.rows);
+    pub(crate) fn eval(self, panel: &[u8], span_blocks: usize, tile: &Tile<'_>, products: &mut [[f32; PANEL]]) {
+        let (format, places) = (self.kind.format(), tile.blocks * tile.rows);
         let span_bytes = format.header_bytes() + span_blocks * format.block_bytes();
-        assert!(tile.rows == self.rows && products.len() == tile.rows, "{} rows", tile.rows);
+        assert!(products.len() == tile.rows, "{} rows", tile.rows);
         assert!(panel.len() * span_blocks == tile.blocks * span_bytes, "{} bytes", panel.len());
-        assert!(tile.codes.len() == places * BLOCK && tile.scales.len() == places);
+        assert!(tile.codes.len() == places * format.parts * BLOCK && tile.scales.len() == places);
         assert!(tile.starts.len() == places * format.subs && tile.sums.len() == places * format.subs);
         #[expect(unsafe_code, reason = "the instruction set was detected, and the lengths were compared")]
         // SAFETY: an `Isa` exists only where the processor has it; the lengths are those that the format implies, by

@@ -25,6 +25,9 @@ pub(crate) const BLOCK: usize = 32;
 /// Inputs whose codes lie together, for each output: what one step of an integer dot product takes.
 pub(crate) const GROUP: usize = 4;
 
-/// Rows of activations that a kernel takes at once, the most first; a matrix is cut into such tiles. The first is for
-/// instruction sets with registers for so many sums ([`crate::kernels::Isa::most_rows`]).
-pub(crate) const TILE_ROWS: [usize; 5] = [12, 8, 4, 2, 1];
+/// Bits of an activation's second part, where it has two.
+pub(crate) const PART_BITS: u32 = 7;
+
+/// Most rows of activations that a kernel takes at once; a matrix is cut into such tiles. The more, the less it counts
+/// that the codes of weights are unpacked for each tile.
+pub(crate) const TILE_ROWS: usize = 32;

@@ -140,8 +140,7 @@ impl QLinear {
         assert!(up.inputs() == inputs && [gate, up].map(Self::outputs) == [width; 2], "layers of different sizes");
         assert!(x.len().is_multiple_of(inputs), "{} activations in rows of {inputs}", x.len());
         let layers = [gate, up, down];
-        let parts = layers.map(|layer| layer.weight.kind().format().parts);
-        let fit = gate.order == up.order && down.order.is_none() && parts == [parts[0]; 3];
+        let fit = gate.order == up.order && down.order.is_none();
         if fit && x.len() >= MANY * inputs {
             return multiply_through(gate.isa, layers.map(Self::factor), &gate.sorted(x), combine, y);
         }

@@ -4,7 +4,9 @@
 use std::arch::x86_64::*;
 
 use super::{Body, quantize};
-use crate::matmul::{BLOCK, Format, FormatKind, GROUP, Mins, PANEL, StaticFormat, Tile, TileMut, for_each_format};
+use crate::matmul::{
+    BLOCK, Format, FormatKind, GROUP, Mins, PANEL, PART_BITS, StaticFormat, Tile, TileMut, for_each_format,
+};
 
 /// Proof that this processor has AVX2, FMA and F16C.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,15 +19,10 @@ impl Avx2 {
         has.then_some(Self(()))
     }
 
-    /// The body for a format and a number of rows.
+    /// The body for a format.
     #[expect(clippy::unused_self, reason = "proof that the body may be called")]
-    pub(super) fn body(self, kind: FormatKind, rows: usize) -> Body {
-        for_each_format!(kind, F => match rows {
-            1 => panel::<F, 1>,
-            2 => panel::<F, 2>,
-            4 => panel::<F, 4>,
-            _ => panel::<F, 8>,
-        })
+    pub(super) fn body(self, kind: FormatKind) -> Body {
+        for_each_format!(kind, F => panel::<F>)
     }
 
     /// Quantises `x`, `[tile.rows, inputs]`, for weights of a format.
@@ -52,26 +49,22 @@ const LANES: usize = PANEL / 2;
 #[target_feature(enable = "avx2,fma,f16c")]
 #[expect(unsafe_code, reason = "loads at places that the caller has checked")]
 /// # Safety
-/// The lengths are as [`super::Kernel::eval`] checks them, and `tile.rows` is `R`.
-unsafe fn panel<F: StaticFormat, const R: usize>(
-    panel: &[u8],
-    span_blocks: usize,
-    tile: &Tile<'_>,
-    products: &mut [[f32; PANEL]],
-) {
+/// The lengths are as [`super::Kernel::eval`] checks them.
+unsafe fn panel<F: StaticFormat>(panel: &[u8], span_blocks: usize, tile: &Tile<'_>, products: &mut [[f32; PANEL]]) {
+    products.fill([0.0; PANEL]);
     for half in 0..2 {
         // SAFETY: as for this function.
-        unsafe { half_panel::<F, R>(panel, half, span_blocks, tile, products) };
+        unsafe { half_panel::<F>(panel, half, span_blocks, tile, products) };
     }
 }
 
-/// Products with half of a panel's outputs.
+/// Adds the products with half of a panel's outputs.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 #[expect(unsafe_code, reason = "loads at places that the caller has checked")]
 /// # Safety
 /// As [`panel`].
-unsafe fn half_panel<F: StaticFormat, const R: usize>(
+unsafe fn half_panel<F: StaticFormat>(
     panel: &[u8],
     half: usize,
     span_blocks: usize,
@@ -80,7 +73,6 @@ unsafe fn half_panel<F: StaticFormat, const R: usize>(
 ) {
     let format = const { F::FORMAT };
     let subs = format.subs;
-    let mut totals = [_mm256_setzero_ps(); R];
     let mut at = panel.as_ptr();
     let mut codes = tile.codes.as_ptr();
     let mut place = 0;
@@ -109,34 +101,47 @@ unsafe fn half_panel<F: StaticFormat, const R: usize>(
                 }
                 let values = values::<F>(at.add(format.sub_bytes() + GROUP * LANES * half));
                 at = at.add(format.block_bytes());
-                for sum in &mut totals {
-                    let scale = _mm256_set1_ps(*tile.scales.get_unchecked(place));
+                for products in &mut *products {
+                    let mut product = _mm256_setzero_ps();
                     for sub in 0..subs {
                         // Values of 8 bits are made signed, without their offset; then there is none to take off.
                         let start =
                             if format.offset % 128 == 0 { 0 } else { *tile.starts.get_unchecked(place * subs + sub) };
                         let mut dot = _mm256_set1_epi32(start);
-                        for values in values[sub * GROUPS / subs..(sub + 1) * GROUPS / subs].chunks(together(&format)) {
-                            let mut pairs = _mm256_setzero_si256();
-                            for &values in values {
-                                let code = _mm256_set1_epi32(codes.cast::<i32>().read_unaligned());
-                                codes = codes.add(GROUP);
-                                pairs = _mm256_add_epi16(pairs, pairs_of_products(values, code, format.offset == 128));
+                        for part in 0..format.parts {
+                            if part > 0 {
+                                dot = _mm256_slli_epi32::<{ PART_BITS as i32 }>(dot);
                             }
-                            dot = _mm256_add_epi32(dot, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+                            let groups = &values[sub * GROUPS / subs..(sub + 1) * GROUPS / subs];
+                            for values in groups.chunks(together(&format)) {
+                                let mut pairs = _mm256_setzero_si256();
+                                for &values in values {
+                                    let code = _mm256_set1_epi32(codes.cast::<i32>().read_unaligned());
+                                    codes = codes.add(GROUP);
+                                    let products = pairs_of_products(values, code, format.offset == 128);
+                                    pairs = _mm256_add_epi16(pairs, products);
+                                }
+                                dot = _mm256_add_epi32(dot, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+                            }
                         }
-                        *sum = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), _mm256_mul_ps(scales[sub], scale), *sum);
-                        if !matches!(format.mins, Mins::None) {
-                            let codes_sum = _mm256_set1_ps(*tile.sums.get_unchecked(place * subs + sub));
-                            *sum = _mm256_fnmadd_ps(mins[sub], codes_sum, *sum);
+                        let dot = _mm256_cvtepi32_ps(dot);
+                        product = match sub {
+                            0 => _mm256_mul_ps(dot, scales[0]),
+                            _ => _mm256_fmadd_ps(dot, scales[sub], product),
+                        };
+                    }
+                    if !matches!(format.mins, Mins::None) {
+                        for (sub, &min) in mins[..subs].iter().enumerate() {
+                            let sum = _mm256_set1_ps(*tile.sums.get_unchecked(place * subs + sub));
+                            product = _mm256_fnmadd_ps(min, sum, product);
                         }
                     }
+                    let to = products.as_mut_ptr().add(LANES * half);
+                    let scale = _mm256_set1_ps(*tile.scales.get_unchecked(place));
+                    _mm256_storeu_ps(to, _mm256_fmadd_ps(product, scale, _mm256_loadu_ps(to)));
                     place += 1;
                 }
             }
-        }
-        for (products, sum) in products.iter_mut().zip(totals) {
-            _mm256_storeu_ps(products.as_mut_ptr().add(LANES * half), sum);
         }
     }
 }

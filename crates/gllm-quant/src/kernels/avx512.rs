@@ -4,7 +4,9 @@
 use std::arch::x86_64::*;
 
 use super::{Body, quantize};
-use crate::matmul::{BLOCK, Format, FormatKind, GROUP, Mins, PANEL, StaticFormat, Tile, TileMut, for_each_format};
+use crate::matmul::{
+    BLOCK, Format, FormatKind, GROUP, Mins, PANEL, PART_BITS, StaticFormat, TILE_ROWS, Tile, TileMut, for_each_format,
+};
 
 /// Proof that this processor has AVX-512 F, BW and VNNI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,16 +20,10 @@ impl Avx512 {
         has.then_some(Self(()))
     }
 
-    /// The body for a format and a number of rows.
+    /// The body for a format.
     #[expect(clippy::unused_self, reason = "proof that the body may be called")]
-    pub(super) fn body(self, kind: FormatKind, rows: usize) -> Body {
-        for_each_format!(kind, F => match rows {
-            1 => panel::<F, 1>,
-            2 => panel::<F, 2>,
-            4 => panel::<F, 4>,
-            8 => panel::<F, 8>,
-            _ => panel::<F, 12>,
-        })
+    pub(super) fn body(self, kind: FormatKind) -> Body {
+        for_each_format!(kind, F => panel::<F>)
     }
 
     /// Quantises `x`, `[tile.rows, inputs]`, for weights of a format.
@@ -68,8 +64,7 @@ fn quantize_rows(x: &[f32], format: &Format, tile: &mut TileMut<'_>) {
             let (to, _) = tile.codes[place * BLOCK..].as_chunks_mut::<16>();
             store(&mut to[0], codes[0]);
             store(&mut to[1], codes[1]);
-            let scale = largest / 127.0;
-            tile.scales[place] = scale;
+            tile.scales[place] = largest / 127.0;
             let values = codes.map(|codes| _mm512_cvtepi8_epi32(codes));
             let totals = if subs == 1 {
                 [_mm512_reduce_add_epi32(_mm512_add_epi32(values[0], values[1])), 0]
@@ -77,10 +72,8 @@ fn quantize_rows(x: &[f32], format: &Format, tile: &mut TileMut<'_>) {
                 values.map(|values| _mm512_reduce_add_epi32(values))
             };
             for (sub, sum) in totals.into_iter().take(subs).enumerate() {
-                tile.starts[place * subs + sub] = -format.offset * sum;
-                if format.mins != Mins::None {
-                    tile.sums[place * subs + sub] = scale * sum as f32;
-                }
+                tile.starts[place * subs + sub] = format.start(sum);
+                tile.sums[place * subs + sub] = sum as f32;
             }
         }
     }
@@ -108,14 +101,31 @@ const GROUPS: usize = BLOCK / GROUP;
 /// Bytes that come into the cache together.
 const LINE: usize = 64;
 
-/// How many bytes ahead of the computation memory is asked for. It stops at each page by itself.
-const AHEAD: usize = 4096;
+/// How many bytes ahead of the computation memory is asked for: enough for what the processor itself has brought into
+/// the second cache. From farther, lines come straight from memory, and the first cache waits for too few at once.
+const AHEAD: usize = 512;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[expect(unsafe_code, reason = "loads at places that the caller has checked")]
 /// # Safety
-/// The lengths are as [`super::Kernel::eval`] checks them, and `tile.rows` is `R`.
-unsafe fn panel<F: StaticFormat, const R: usize>(
+/// The lengths are as [`super::Kernel::eval`] checks them.
+unsafe fn panel<F: StaticFormat>(panel: &[u8], span_blocks: usize, tile: &Tile<'_>, products: &mut [[f32; PANEL]]) {
+    // SAFETY: as for this function.
+    unsafe {
+        match products {
+            // The sums of a decoder's row stay in a register.
+            [_] => rows::<F, 1>(panel, span_blocks, tile, products),
+            _ => rows::<F, TILE_ROWS>(panel, span_blocks, tile, products),
+        }
+    }
+}
+
+/// As [`panel`], for at most `MOST` rows, and for one where that is the most.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[expect(unsafe_code, reason = "loads at places that the caller has checked")]
+/// # Safety
+/// As [`panel`].
+unsafe fn rows<F: StaticFormat, const MOST: usize>(
     panel: &[u8],
     span_blocks: usize,
     tile: &Tile<'_>,
@@ -123,7 +133,8 @@ unsafe fn panel<F: StaticFormat, const R: usize>(
 ) {
     let format = const { F::FORMAT };
     let subs = format.subs;
-    let mut totals = [_mm512_setzero_ps(); R];
+    let mut totals = [_mm512_setzero_ps(); MOST];
+    let totals = if MOST == 1 { &mut totals } else { &mut totals[..products.len()] };
     let mut at = panel.as_ptr();
     let mut codes = tile.codes.as_ptr();
     let mut place = 0;
@@ -155,29 +166,44 @@ unsafe fn panel<F: StaticFormat, const R: usize>(
                     _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD + LINE * line).cast());
                 }
                 at = at.add(format.block_bytes());
-                for sum in &mut totals {
-                    let scale = _mm512_set1_ps(*tile.scales.get_unchecked(place));
+                for total in &mut *totals {
+                    let mut product = _mm512_setzero_ps();
                     for sub in 0..subs {
                         let start = if format.offset == 0 { 0 } else { *tile.starts.get_unchecked(place * subs + sub) };
-                        let mut dot = _mm512_set1_epi32(start);
-                        let groups = sub * GROUPS / subs..(sub + 1) * GROUPS / subs;
-                        for (group, &values) in groups.clone().zip(&values[groups]) {
-                            let code = codes.add(GROUP * group).cast::<i32>().read_unaligned();
-                            dot = _mm512_dpbusd_epi32(dot, values, _mm512_set1_epi32(code));
+                        // Apart, or one would wait for the other.
+                        let mut dots = [_mm512_set1_epi32(start), _mm512_setzero_si512()];
+                        for (part, dot) in dots[..format.parts].iter_mut().enumerate() {
+                            let groups = sub * GROUPS / subs..(sub + 1) * GROUPS / subs;
+                            for (group, &values) in groups.clone().zip(&values[groups]) {
+                                let code = codes.add(BLOCK * part + GROUP * group).cast::<i32>().read_unaligned();
+                                *dot = _mm512_dpbusd_epi32(*dot, values, _mm512_set1_epi32(code));
+                            }
                         }
-                        *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), _mm512_mul_ps(scales[sub], scale), *sum);
-                        if !matches!(format.mins, Mins::None) {
-                            let codes_sum = _mm512_set1_ps(*tile.sums.get_unchecked(place * subs + sub));
-                            *sum = _mm512_fnmadd_ps(mins[sub], codes_sum, *sum);
+                        let dot = match format.parts {
+                            1 => dots[0],
+                            _ => _mm512_add_epi32(_mm512_slli_epi32::<PART_BITS>(dots[0]), dots[1]),
+                        };
+                        let dot = _mm512_cvtepi32_ps(dot);
+                        product = match sub {
+                            0 => _mm512_mul_ps(dot, scales[0]),
+                            _ => _mm512_fmadd_ps(dot, scales[sub], product),
+                        };
+                    }
+                    if !matches!(format.mins, Mins::None) {
+                        for (sub, &min) in mins[..subs].iter().enumerate() {
+                            let sum = _mm512_set1_ps(*tile.sums.get_unchecked(place * subs + sub));
+                            product = _mm512_fnmadd_ps(min, sum, product);
                         }
                     }
-                    codes = codes.add(BLOCK);
+                    let scale = _mm512_set1_ps(*tile.scales.get_unchecked(place));
+                    *total = _mm512_fmadd_ps(product, scale, *total);
+                    codes = codes.add(BLOCK * format.parts);
                     place += 1;
                 }
             }
         }
-        for (products, sum) in products.iter_mut().zip(totals) {
-            _mm512_storeu_ps(products.as_mut_ptr(), sum);
+        for (products, total) in products.iter_mut().zip(totals) {
+            _mm512_storeu_ps(products.as_mut_ptr(), *total);
         }
     }
 }

@@ -5,7 +5,9 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::{Body, quantize};
-use crate::matmul::{BLOCK, Format, FormatKind, GROUP, Mins, PANEL, StaticFormat, Tile, TileMut, for_each_format};
+use crate::matmul::{
+    BLOCK, Format, FormatKind, GROUP, Mins, PANEL, PART_BITS, StaticFormat, Tile, TileMut, for_each_format,
+};
 
 /// Proof that this processor has NEON with dot products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,15 +18,10 @@ impl Neon {
         std::arch::is_aarch64_feature_detected!("dotprod").then_some(Self(()))
     }
 
-    /// The body for a format and a number of rows: few rows have the registers to go through the panel once.
+    /// The body for a format.
     #[expect(clippy::unused_self, reason = "proof that the body may be called")]
-    pub(super) fn body(self, kind: FormatKind, rows: usize) -> Body {
-        for_each_format!(kind, F => match rows {
-            1 => panel::<F, 1, QUARTERS>,
-            2 => panel::<F, 2, QUARTERS>,
-            4 => panel::<F, 4, 1>,
-            _ => panel::<F, 8, 1>,
-        })
+    pub(super) fn body(self, kind: FormatKind) -> Body {
+        for_each_format!(kind, F => panel::<F>)
     }
 
     /// Quantises `x`, `[tile.rows, inputs]`, for weights of a format.
@@ -40,46 +37,17 @@ const GROUPS: usize = BLOCK / GROUP;
 /// Outputs of a register.
 const LANES: usize = 4;
 
-/// Registers of a panel's outputs.
-const QUARTERS: usize = PANEL / LANES;
-
 /// Groups whose codes a register holds.
 const HALF: usize = GROUPS / 2;
 
 #[target_feature(enable = "dotprod")]
 #[expect(unsafe_code, reason = "loads at places that the caller has checked")]
-/// Goes through the panel once for each `Q` quarters.
-///
 /// # Safety
-/// The lengths are as [`super::Kernel::eval`] checks them, and `tile.rows` is `R`.
-unsafe fn panel<F: StaticFormat, const R: usize, const Q: usize>(
-    panel: &[u8],
-    span_blocks: usize,
-    tile: &Tile<'_>,
-    products: &mut [[f32; PANEL]],
-) {
-    for first in (0..QUARTERS).step_by(Q) {
-        // SAFETY: as for this function.
-        unsafe { quarters::<F, R, Q>(panel, first, span_blocks, tile, products) };
-    }
-}
-
-/// Products with `Q` quarters of a panel's outputs.
-#[target_feature(enable = "dotprod")]
-#[inline]
-#[expect(unsafe_code, reason = "loads at places that the caller has checked")]
-/// # Safety
-/// As [`panel`].
-unsafe fn quarters<F: StaticFormat, const R: usize, const Q: usize>(
-    panel: &[u8],
-    first: usize,
-    span_blocks: usize,
-    tile: &Tile<'_>,
-    products: &mut [[f32; PANEL]],
-) {
+/// The lengths are as [`super::Kernel::eval`] checks them.
+unsafe fn panel<F: StaticFormat>(panel: &[u8], span_blocks: usize, tile: &Tile<'_>, products: &mut [[f32; PANEL]]) {
     let format = const { F::FORMAT };
-    let subs = format.subs;
-    let mut totals = [[vdupq_n_f32(0.0); Q]; R];
+    let (subs, row_codes) = (format.subs, BLOCK * format.parts);
+    products.fill([0.0; PANEL]);
     let mut at = panel.as_ptr();
     let mut codes = tile.codes.as_ptr();
     let mut place = 0;
@@ -90,8 +58,7 @@ unsafe fn quarters<F: StaticFormat, const R: usize, const Q: usize>(
             let header = at;
             at = at.add(format.header_bytes());
             for _ in 0..span_blocks {
-                for quarter in 0..Q {
-                    let lane = LANES * (first + quarter);
+                for lane in (0..PANEL).step_by(LANES) {
                     let mut scales = [halves(header.add(2 * lane)); 2];
                     let mut mins = scales;
                     let mut own = at.add(lane);
@@ -111,10 +78,9 @@ unsafe fn quarters<F: StaticFormat, const R: usize, const Q: usize>(
                         }
                     }
                     let values = values::<F>(at.add(format.sub_bytes() + GROUP * lane));
-                    for (row, totals) in totals.iter_mut().enumerate() {
-                        let (codes, place) = (codes.add(BLOCK * row), place + row);
-                        let scale = *tile.scales.get_unchecked(place);
-                        let sum = &mut totals[quarter];
+                    for (row, products) in products.iter_mut().enumerate() {
+                        let (codes, place) = (codes.add(row_codes * row), place + row);
+                        let mut product = vdupq_n_f32(0.0);
                         for sub in 0..subs {
                             // Values of 8 bits are made signed, without their offset; then there is none to take off.
                             let start = match format.offset {
@@ -122,25 +88,34 @@ unsafe fn quarters<F: StaticFormat, const R: usize, const Q: usize>(
                                 _ => *tile.starts.get_unchecked(place * subs + sub),
                             };
                             let mut dot = vdupq_n_s32(start);
-                            let halves = sub * 2 / subs..(sub + 1) * 2 / subs;
-                            for (half, values) in halves.clone().zip(&values[halves]) {
-                                dot = add_products(dot, values, vld1q_s8(codes.add(GROUP * HALF * half)));
+                            for part in 0..format.parts {
+                                if part > 0 {
+                                    dot = vshlq_n_s32::<{ PART_BITS as i32 }>(dot);
+                                }
+                                let halves = sub * 2 / subs..(sub + 1) * 2 / subs;
+                                for (half, values) in halves.clone().zip(&values[halves]) {
+                                    let codes = vld1q_s8(codes.add(BLOCK * part + GROUP * HALF * half));
+                                    dot = add_products(dot, values, codes);
+                                }
                             }
-                            *sum = vfmaq_f32(*sum, vcvtq_f32_s32(dot), vmulq_n_f32(scales[sub], scale));
-                            if !matches!(format.mins, Mins::None) {
-                                *sum = vfmsq_n_f32(*sum, mins[sub], *tile.sums.get_unchecked(place * subs + sub));
+                            let dot = vcvtq_f32_s32(dot);
+                            product = match sub {
+                                0 => vmulq_f32(dot, scales[0]),
+                                _ => vfmaq_f32(product, dot, scales[sub]),
+                            };
+                        }
+                        if !matches!(format.mins, Mins::None) {
+                            for (sub, &min) in mins[..subs].iter().enumerate() {
+                                product = vfmsq_n_f32(product, min, *tile.sums.get_unchecked(place * subs + sub));
                             }
                         }
+                        let to = products.as_mut_ptr().add(lane);
+                        vst1q_f32(to, vfmaq_n_f32(vld1q_f32(to), product, *tile.scales.get_unchecked(place)));
                     }
                 }
                 at = at.add(format.block_bytes());
-                codes = codes.add(BLOCK * R);
-                place += R;
-            }
-        }
-        for (products, totals) in products.iter_mut().zip(totals) {
-            for (quarter, sum) in totals.into_iter().enumerate() {
-                vst1q_f32(products.as_mut_ptr().add(LANES * (first + quarter)), sum);
+                codes = codes.add(row_codes * tile.rows);
+                place += tile.rows;
             }
         }
     }

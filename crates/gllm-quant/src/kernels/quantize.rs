@@ -2,27 +2,24 @@
 
 #![expect(clippy::inline_always, reason = "compiled anew for each instruction set")]
 
-use crate::matmul::{BLOCK, Format, Mins, TileMut};
+use crate::matmul::{BLOCK, Format, PART_BITS, TileMut};
 
-/// Quantises `x` for weights of a format: rows of `tile`, as many for each row of `x` as an activation has parts.
+/// Quantises `x`, `[tile.rows, inputs]`, for weights of a format.
 #[inline(always)]
 pub(super) fn quantize(x: &[f32], format: &Format, tile: &mut TileMut<'_>) {
     let (rows, parts) = (tile.rows, format.parts);
-    for (row, x) in x.chunks_exact(x.len() * parts / rows).enumerate() {
+    for (row, x) in x.chunks_exact(x.len() / rows).enumerate() {
         for (block, x) in x.as_chunks::<BLOCK>().0.iter().enumerate() {
-            let place = block * rows + row * parts;
-            let codes = &mut tile.codes[place * BLOCK..(place + parts) * BLOCK];
-            let scale = if parts == 1 { quantize_block(x, codes) } else { quantize_in_two(x, codes) };
-            for (part, scale) in (place..place + parts).zip([scale, scale * LOW]) {
-                tile.scales[part] = scale;
-                sum_codes(part, format, tile);
-            }
+            let place = block * rows + row;
+            let codes = &mut tile.codes[place * parts * BLOCK..(place + 1) * parts * BLOCK];
+            tile.scales[place] = if parts == 1 { quantize_block(x, codes) } else { quantize_in_two(x, codes) };
+            sum_codes(place, format, tile);
         }
     }
 }
 
 /// What the second part of an activation counts, beside the first.
-const LOW: f32 = 1.0 / 128.0;
+const LOW: f32 = 1.0 / (1 << PART_BITS) as f32;
 
 /// Added to a number below 2²², it leaves the nearest integer in the lowest bits, the even one of two.
 pub(super) const ROUND: f32 = (3 << 22) as f32;
@@ -30,13 +27,15 @@ pub(super) const ROUND: f32 = (3 << 22) as f32;
 /// Writes what a kernel needs to know of a block's codes as a whole.
 #[inline(always)]
 fn sum_codes(place: usize, format: &Format, tile: &mut TileMut<'_>) {
-    let codes = &tile.codes[place * BLOCK..(place + 1) * BLOCK];
-    for (sub, codes) in codes.chunks_exact(BLOCK / format.subs).enumerate() {
-        let sum: i32 = codes.iter().map(|&code| i32::from(code)).sum();
-        tile.starts[place * format.subs + sub] = -format.offset * sum;
-        if format.mins != Mins::None {
-            tile.sums[place * format.subs + sub] = tile.scales[place] * sum as f32;
-        }
+    let (subs, parts) = (format.subs, format.parts);
+    let codes = &tile.codes[place * parts * BLOCK..(place + 1) * parts * BLOCK];
+    for sub in 0..subs {
+        let inputs = sub * BLOCK / subs..(sub + 1) * BLOCK / subs;
+        let sum = codes.chunks_exact(BLOCK).fold(0, |sum, part| {
+            (sum << PART_BITS) + part[inputs.clone()].iter().map(|&code| i32::from(code)).sum::<i32>()
+        });
+        tile.starts[place * subs + sub] = format.start(sum);
+        tile.sums[place * subs + sub] = sum as f32;
     }
 }
 
@@ -50,7 +49,8 @@ fn quantize_block(x: &[f32; BLOCK], codes: &mut [i8]) -> f32 {
     largest / 127.0
 }
 
-/// As [`quantize_block`], with 7 bits more: behind the codes of the block those of what is left, 128 times as fine.
+/// As [`quantize_block`], with [`PART_BITS`] more: behind the codes of the block those of what is left, 128 times as
+/// fine, as the scale is.
 #[inline(always)]
 fn quantize_in_two(x: &[f32; BLOCK], codes: &mut [i8]) -> f32 {
     let (largest, inverse) = range(x, 127.0 / LOW);
@@ -58,11 +58,11 @@ fn quantize_in_two(x: &[f32; BLOCK], codes: &mut [i8]) -> f32 {
     for ((high, low), x) in high.iter_mut().zip(low).zip(x) {
         let both = (x * inverse + ROUND).to_bits().wrapping_sub(ROUND.to_bits()).cast_signed();
         // The nearest, so that what is left is from -64 to 63.
-        let nearest = (both + 64) >> 7;
+        let nearest = (both + (1 << (PART_BITS - 1))) >> PART_BITS;
         *high = nearest as i8;
-        *low = (both - (nearest << 7)) as i8;
+        *low = (both - (nearest << PART_BITS)) as i8;
     }
-    largest / 127.0
+    LOW * (largest / 127.0)
 }
 
 /// The largest magnitude, and what makes it `code`.
@@ -104,8 +104,8 @@ mod tests {
         let scale = quantize_in_two(&x, &mut codes);
         for (i, x) in x.into_iter().enumerate() {
             assert!(codes[i] > i8::MIN && (-64..64).contains(&codes[BLOCK + i]), "{codes:?}");
-            let found = scale * (f32::from(codes[i]) + LOW * f32::from(codes[BLOCK + i]));
-            assert!((found - x).abs() <= 0.501 * LOW * scale, "{found}, expected {x}");
+            let found = scale * (128.0 * f32::from(codes[i]) + f32::from(codes[BLOCK + i]));
+            assert!((found - x).abs() <= 0.501 * scale, "{found}, expected {x}");
         }
     }
 

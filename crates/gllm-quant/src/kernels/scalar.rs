@@ -3,7 +3,7 @@
 use half::f16;
 
 use super::Body;
-use crate::matmul::{BLOCK, Format, FormatKind, GROUP, Mins, PANEL, Tile, for_each_format, plane_widths};
+use crate::matmul::{BLOCK, Format, FormatKind, GROUP, Mins, PANEL, PART_BITS, Tile, for_each_format, plane_widths};
 
 /// The body for a format.
 pub(super) fn body(kind: FormatKind) -> Body {
@@ -27,28 +27,38 @@ fn panel<F: crate::matmul::StaticFormat>(
             let (subs, planes) = bytes.split_at(format.sub_bytes());
             for lane in 0..PANEL {
                 let values = values(&format, planes, lane);
-                for sub in 0..format.subs {
-                    let own = |index: usize| f32::from(subs[index * PANEL + lane].cast_signed());
-                    let d = half(lane);
-                    let scale = if format.has_sub_scales { d * own(sub) } else { d };
-                    let min = match format.mins {
-                        Mins::None => 0.0,
-                        Mins::Span => half(PANEL + lane),
-                        Mins::Sub if format.has_sub_scales => half(PANEL + lane) * own(format.subs + sub),
-                        Mins::Sub => half(PANEL + lane) * own(sub),
-                    };
-                    let inputs = sub * BLOCK / format.subs..(sub + 1) * BLOCK / format.subs;
-                    for (row, products) in products.iter_mut().enumerate() {
-                        let place = block * tile.rows + row;
-                        let codes = &tile.codes[place * BLOCK..(place + 1) * BLOCK];
-                        let dot: i32 = inputs.clone().map(|i| i32::from(values[i]) * i32::from(codes[i])).sum();
-                        let sum = (tile.starts[place * format.subs + sub] + dot) as f32;
-                        let product = &mut products[lane];
-                        *product = sum.mul_add(scale * tile.scales[place], *product);
-                        if format.mins != Mins::None {
-                            *product = (-min).mul_add(tile.sums[place * format.subs + sub], *product);
+                let own = |index: usize| f32::from(subs[index * PANEL + lane].cast_signed());
+                let scale = |sub| if format.has_sub_scales { half(lane) * own(sub) } else { half(lane) };
+                let min = |sub| match format.mins {
+                    Mins::None => 0.0,
+                    Mins::Span => half(PANEL + lane),
+                    Mins::Sub if format.has_sub_scales => half(PANEL + lane) * own(format.subs + sub),
+                    Mins::Sub => half(PANEL + lane) * own(sub),
+                };
+                for (row, products) in products.iter_mut().enumerate() {
+                    let place = block * tile.rows + row;
+                    let parts = tile.codes[place * BLOCK * format.parts..].chunks_exact(BLOCK).take(format.parts);
+                    let mut product = 0.0;
+                    for sub in 0..format.subs {
+                        let inputs = sub * BLOCK / format.subs..(sub + 1) * BLOCK / format.subs;
+                        let mut dot = tile.starts[place * format.subs + sub];
+                        for (part, codes) in parts.clone().enumerate() {
+                            if part > 0 {
+                                dot <<= PART_BITS;
+                            }
+                            dot += inputs.clone().map(|i| i32::from(values[i]) * i32::from(codes[i])).sum::<i32>();
+                        }
+                        product = match sub {
+                            0 => dot as f32 * scale(0),
+                            _ => (dot as f32).mul_add(scale(sub), product),
+                        };
+                    }
+                    if format.mins != Mins::None {
+                        for sub in 0..format.subs {
+                            product = (-min(sub)).mul_add(tile.sums[place * format.subs + sub], product);
                         }
                     }
+                    products[lane] = product.mul_add(tile.scales[place], products[lane]);
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use crate::matmul::{BLOCK, TileMut};
+use crate::matmul::{BLOCK, Format, TileMut};
 
 /// Tiles of quantised activations; a block of a tile is in one piece.
 pub(crate) struct SharedTiles<'a> {
@@ -10,6 +10,7 @@ pub(crate) struct SharedTiles<'a> {
     ranges: &'a [(usize, usize)],
     blocks: usize,
     subs: usize,
+    parts: usize,
     codes: *mut i8,
     scales: *mut f32,
     starts: *mut i32,
@@ -24,16 +25,18 @@ unsafe impl Sync for SharedTiles<'_> {}
 
 impl<'a> SharedTiles<'a> {
     /// Over the memory of `all`, for tiles of these rows, one after the other from the first on, each of so many blocks
-    /// of so many sub-blocks.
-    pub(crate) fn new(ranges: &'a [(usize, usize)], blocks: usize, subs: usize, all: TileMut<'a>) -> Self {
+    /// for weights of a format.
+    pub(crate) fn new(ranges: &'a [(usize, usize)], blocks: usize, format: &Format, all: TileMut<'a>) -> Self {
+        let &Format { subs, parts, .. } = format;
         let places = ranges.last().map_or(0, |(first, rows)| first + rows) * blocks;
         let TileMut { rows: _, codes, scales, starts, sums } = all;
-        assert!(codes.len() >= places * BLOCK && scales.len() >= places, "{places} places");
+        assert!(codes.len() >= places * parts * BLOCK && scales.len() >= places, "{places} places");
         assert!(starts.len() >= places * subs && sums.len() >= places * subs, "{places} places");
         Self {
             ranges,
             blocks,
             subs,
+            parts,
             codes: codes.as_mut_ptr(),
             scales: scales.as_mut_ptr(),
             starts: starts.as_mut_ptr(),
@@ -50,13 +53,13 @@ impl<'a> SharedTiles<'a> {
     pub(crate) unsafe fn block(&self, tile: usize, block: usize) -> TileMut<'_> {
         let (first_row, rows) = self.ranges[tile];
         assert!(block < self.blocks, "block {block} of {}", self.blocks);
-        let (place, subs) = (first_row * self.blocks + block * rows, self.subs);
+        let (place, subs, codes) = (first_row * self.blocks + block * rows, self.subs, self.parts * BLOCK);
         // SAFETY: the places are below those of all tiles, which the buffers have room for, as `new` has checked; they
         // are the caller's alone, by the contract of this function.
         unsafe {
             TileMut {
                 rows,
-                codes: std::slice::from_raw_parts_mut(self.codes.add(place * BLOCK), rows * BLOCK),
+                codes: std::slice::from_raw_parts_mut(self.codes.add(place * codes), rows * codes),
                 scales: std::slice::from_raw_parts_mut(self.scales.add(place), rows),
                 starts: std::slice::from_raw_parts_mut(self.starts.add(place * subs), rows * subs),
                 sums: std::slice::from_raw_parts_mut(self.sums.add(place * subs), rows * subs),

@@ -3,7 +3,7 @@
 //! A [`Format`] is a value for those who write and check a layout, and a type ([`StaticFormat`]) for kernels, which
 //! are compiled once for each. Formats are fewer than block types: what counts is the arithmetic.
 
-use super::{BLOCK, PANEL};
+use super::{BLOCK, PANEL, PART_BITS};
 use crate::blocks::IntegerBlock;
 
 /// The arithmetic of a weight: `w = scale · (value(code) - offset) - minimum`.
@@ -23,8 +23,8 @@ pub(crate) struct Format {
     pub(crate) offset: i32,
     /// Values of codes, where they aren't the codes.
     pub(crate) table: Option<[u8; 16]>,
-    /// How many codes make an activation: one of 8 bits, or two of 15 bits together, for weights of 8 bits, which are
-    /// exact enough for the rounding of activations to be most of the error.
+    /// How many codes make an activation: one of 8 bits, or two of 15 bits together ([`PART_BITS`]), for weights of 8
+    /// bits, which are exact enough for the rounding of activations to be most of the error.
     pub(crate) parts: usize,
 }
 
@@ -72,9 +72,16 @@ impl Format {
         self.table.map_or(code, |table| table[usize::from(code)])
     }
 
+    /// Where the integer sum of a sub-block starts, so that the offset comes off: minus the offset times the sum of the
+    /// activations. The sum over the first part is shifted by [`PART_BITS`] before the second part's turn, and the
+    /// start with it: it is to be divisible.
+    pub(crate) const fn start(&self, sum: i32) -> i32 {
+        (-self.offset * sum) >> (PART_BITS * (self.parts as u32 - 1))
+    }
+
     /// Whether activations are quantised for `other` as for this one.
     pub(crate) fn quantizes_as(&self, other: &Self) -> bool {
-        let key = |format: &Self| (format.subs, format.parts, format.offset, format.mins == Mins::None);
+        let key = |format: &Self| (format.subs, format.parts, format.offset);
         key(self) == key(other)
     }
 

@@ -50,8 +50,6 @@ pub(crate) fn multiply(isa: Isa, factors: &[Factor<'_>], x: &[f32], y: Vec<f32>)
 /// `down(combine(gate(x), up(x)))`: what is between the two is quantised where it is made, and never written otherwise.
 /// `combine` changes a run of the first factor's outputs by as many of the second's.
 ///
-/// All factors must take activations of as many parts, which makes their tiles alike.
-///
 /// # Shapes
 /// - `x`: `[rows, inputs]`
 /// - returns `[rows, outputs of down]`, in the memory of `y`
@@ -66,14 +64,14 @@ pub(crate) fn multiply_through(
     let format = down.matrix.kind().format();
     let quantized = quantized(isa, &[gate, up], x);
     let [gate, up] = [gate, up].map(|factor| Job::new(isa, factor, &quantized));
-    let mut between = Tiles::unwritten(isa, rows, width, &format);
+    let mut between = Tiles::unwritten(rows, width, &format);
     let tiles = between.shared();
     // A block takes two panels of each factor.
     let task = (TASK_BYTES / (4 * gate.factor.matrix.panel(0).len())).max(1);
     for chunk in 0..gate.chunks() {
         (0..width / BLOCK).into_par_iter().with_min_len(task).for_each(|block| {
-            let [of_gate, of_up] = &mut [[[0.0; PANEL]; TILE_ROWS[0]]; 2];
-            let mut combined = [[0.0; BLOCK]; TILE_ROWS[0]];
+            let [of_gate, of_up] = &mut [[[0.0; PANEL]; TILE_ROWS]; 2];
+            let mut combined = [[0.0; BLOCK]; TILE_ROWS];
             for index in gate.chunk(chunk) {
                 let mut rows = 0;
                 for half in 0..BLOCK / PANEL {
@@ -136,20 +134,20 @@ fn quantized(isa: Isa, factors: &[Factor<'_>], x: &[f32]) -> Vec<(Format, Tiles)
 /// A factor, with the activations as it needs them.
 struct Job<'a> {
     factor: Factor<'a>,
-    tiles: Vec<(Tile<'a>, Kernel)>,
+    tiles: Vec<Tile<'a>>,
+    kernel: Kernel,
 }
 
 impl<'a> Job<'a> {
     fn new(isa: Isa, factor: Factor<'a>, quantized: &'a [(Format, Tiles)]) -> Self {
         let kind = factor.matrix.kind();
         let tiles = quantized.iter().find(|(of, _)| of.quantizes_as(&kind.format())).map(|(_, tiles)| tiles);
-        let tiles = tiles.into_iter().flat_map(Tiles::iter);
-        Self { factor, tiles: tiles.map(|tile| (tile, isa.kernel(kind, tile.rows))).collect() }
+        Self { factor, tiles: tiles.into_iter().flat_map(Tiles::iter).collect(), kernel: isa.kernel(kind) }
     }
 
     /// Tiles of a chunk.
     fn chunk_len(&self) -> usize {
-        (CHUNK_BYTES / self.factor.matrix.inputs() / TILE_ROWS[0]).max(1)
+        (CHUNK_BYTES / self.factor.matrix.inputs() / TILE_ROWS).max(1)
     }
 
     fn chunks(&self) -> usize {
@@ -170,7 +168,7 @@ impl<'a> Job<'a> {
     /// Writes the results of a chunk and a panel, from `column` on.
     fn write(&self, chunk: usize, panel: usize, column: usize, to: &Columns<'_>) {
         let outputs = self.outputs(panel).len();
-        let mut places = [[0.0; PANEL]; TILE_ROWS[0]];
+        let mut places = [[0.0; PANEL]; TILE_ROWS];
         for index in self.chunk(chunk) {
             let (first_row, products) = self.products(index, panel, &mut places);
             #[expect(unsafe_code, reason = "threads write different columns")]
@@ -186,30 +184,19 @@ impl<'a> Job<'a> {
         &self,
         tile: usize,
         panel: usize,
-        products: &'p mut [[f32; PANEL]; TILE_ROWS[0]],
+        products: &'p mut [[f32; PANEL]; TILE_ROWS],
     ) -> (usize, &'p mut [[f32; PANEL]]) {
         let Factor { matrix, bias } = self.factor;
-        let (kind, parts) = (matrix.kind(), matrix.kind().format().parts);
-        let (tile, kernel) = &self.tiles[tile];
-        kernel.eval(kind, matrix.panel(panel), matrix.span_blocks(), tile, &mut products[..tile.rows]);
-        let rows = tile.rows / parts;
-        if parts > 1 {
-            for row in 0..rows {
-                let mut sums = products[row * parts];
-                for others in &products[row * parts + 1..(row + 1) * parts] {
-                    sums.iter_mut().zip(others).for_each(|(sum, product)| *sum += *product);
-                }
-                products[row] = sums;
-            }
-        }
-        let products = &mut products[..rows];
+        let tile = &self.tiles[tile];
+        let products = &mut products[..tile.rows];
+        self.kernel.eval(matrix.panel(panel), matrix.span_blocks(), tile, products);
         if let Some(bias) = bias {
             let bias = &bias[self.outputs(panel)];
             for sums in &mut *products {
                 sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += *bias);
             }
         }
-        (tile.first_row / parts, products)
+        (tile.first_row, products)
     }
 }
 

@@ -1,10 +1,10 @@
 //! Activations, quantised for kernels: 8 bits, with a scale for each 32 inputs of a row.
 //!
-//! `q = round(x · 127 / max|x|)`, as `Q8_0` of ggml. Where the format wants two parts, what `q` leaves of `x` is a row of
-//! its own behind that of `q`; kernels don't know, and the results of both are added.
+//! `q = round(x · 127 / max|x|)`, as `Q8_0` of ggml. Where the format wants two parts, codes for what `q` leaves of `x`
+//! lie behind those of `q` in each block.
 //!
-//! Rows are cut into tiles of at most 12; a tile has its blocks in the order of the inputs, and in a block its rows one
-//! after the other, so that a kernel reads it as one stream.
+//! Rows are cut into tiles; a tile has its blocks in the order of the inputs, and in a block its rows one after the
+//! other, so that a kernel reads it as one stream.
 
 use std::cell::RefCell;
 
@@ -56,14 +56,13 @@ impl Drop for Tiles {
     }
 }
 
-/// `[rows, inputs]`, quantised: `parts` rows for each row of activations.
+/// `[rows, inputs]`, quantised.
 pub(crate) struct Tiles {
+    format: Format,
     blocks: usize,
     /// First row and number of rows of each tile.
     ranges: Vec<(usize, usize)>,
     buffers: Buffers,
-    subs: usize,
-    parts: usize,
 }
 
 /// As [`Tile`], being made.
@@ -75,27 +74,26 @@ pub(crate) struct TileMut<'a> {
     pub(crate) sums: &'a mut [f32],
 }
 
-/// Some quantised rows: `rows` is 1, 2, 4, 8 or 12, and a multiple of the parts of an activation.
+/// Some quantised rows, at most [`TILE_ROWS`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tile<'a> {
     pub(crate) first_row: usize,
     pub(crate) rows: usize,
     pub(crate) blocks: usize,
-    /// `[blocks, rows, BLOCK]`.
+    /// `[blocks, rows, parts, BLOCK]`.
     pub(crate) codes: &'a [i8],
     /// `[blocks, rows]`.
     pub(crate) scales: &'a [f32],
-    /// `[blocks, rows, subs]`: where the integer sum of a sub-block starts, so that the offset of the weights comes
-    /// off: minus the offset times the sum of the codes.
+    /// `[blocks, rows, subs]`: where the integer sum of a sub-block starts ([`Format::start`]).
     pub(crate) starts: &'a [i32],
-    /// `[blocks, rows, subs]`: the sum of the scaled codes, to be multiplied with a minimum.
+    /// `[blocks, rows, subs]`: the sum of the codes, to be multiplied with a minimum.
     pub(crate) sums: &'a [f32],
 }
 
 impl Tiles {
     /// Quantises `x`, `[rows, inputs]`, for weights of a format.
     pub(crate) fn new(isa: Isa, x: &[f32], inputs: usize, format: &Format) -> Self {
-        let mut made = Self::unwritten(isa, x.len() / inputs, inputs, format);
+        let mut made = Self::unwritten(x.len() / inputs, inputs, format);
         let mut jobs: Vec<_> = made.iter_mut(x).collect();
         match jobs.as_mut_slice() {
             // A decoder's step: not worth waking another thread.
@@ -106,42 +104,37 @@ impl Tiles {
     }
 
     /// Room for `rows` of activations, with anything in it.
-    pub(crate) fn unwritten(isa: Isa, rows: usize, inputs: usize, format: &Format) -> Self {
-        let (blocks, subs, parts) = (inputs / BLOCK, format.subs, format.parts);
-        let rows = rows * parts;
-        let mut ranges = Vec::new();
-        let mut first = 0;
-        for size in TILE_ROWS.into_iter().filter(|size| *size <= isa.most_rows()) {
-            while rows - first >= size {
-                ranges.push((first, size));
-                first += size;
-            }
-        }
+    pub(crate) fn unwritten(rows: usize, inputs: usize, format: &Format) -> Self {
+        let (blocks, tiles) = (inputs / BLOCK, rows.div_ceil(TILE_ROWS));
+        // As large as each other, or nearly.
+        let first = |tile: usize| rows * tile / tiles;
+        let ranges = (0..tiles).map(|tile| (first(tile), first(tile + 1) - first(tile))).collect();
         let places = rows * blocks;
-        Self { blocks, ranges, buffers: Buffers::take(places * BLOCK, places, places * subs), subs, parts }
+        let buffers = Buffers::take(places * format.parts * BLOCK, places, places * format.subs);
+        Self { format: *format, blocks, ranges, buffers }
     }
 
     /// The tiles, to be written by several threads, each its own blocks.
     pub(crate) fn shared(&mut self) -> SharedTiles<'_> {
         let Buffers { codes, scales, starts, sums } = &mut self.buffers;
-        SharedTiles::new(&self.ranges, self.blocks, self.subs, TileMut { rows: 0, codes, scales, starts, sums })
+        SharedTiles::new(&self.ranges, self.blocks, &self.format, TileMut { rows: 0, codes, scales, starts, sums })
     }
 
     /// Each tile with its rows of `x`.
     fn iter_mut<'a>(&'a mut self, x: &'a [f32]) -> impl Iterator<Item = (&'a [f32], TileMut<'a>)> {
-        let (blocks, subs, parts) = (self.blocks, self.subs, self.parts);
+        let (blocks, Format { subs, parts, .. }) = (self.blocks, self.format);
         let Buffers { codes, scales, starts, sums } = &mut self.buffers;
         let mut rest = (x, &mut **codes, &mut **scales, &mut **starts, &mut **sums);
         self.ranges.iter().map(move |&(_, rows)| {
             let places = rows * blocks;
             let tile = TileMut {
                 rows,
-                codes: rest.1.split_off_mut(..places * BLOCK).unwrap_or_default(),
+                codes: rest.1.split_off_mut(..places * parts * BLOCK).unwrap_or_default(),
                 scales: rest.2.split_off_mut(..places).unwrap_or_default(),
                 starts: rest.3.split_off_mut(..places * subs).unwrap_or_default(),
                 sums: rest.4.split_off_mut(..places * subs).unwrap_or_default(),
             };
-            (rest.0.split_off(..places / parts * BLOCK).unwrap_or_default(), tile)
+            (rest.0.split_off(..places * BLOCK).unwrap_or_default(), tile)
         })
     }
 
@@ -153,10 +146,10 @@ impl Tiles {
                 first_row,
                 rows,
                 blocks: self.blocks,
-                codes: &self.buffers.codes[range(BLOCK)],
+                codes: &self.buffers.codes[range(self.format.parts * BLOCK)],
                 scales: &self.buffers.scales[range(1)],
-                starts: &self.buffers.starts[range(self.subs)],
-                sums: &self.buffers.sums[range(self.subs)],
+                starts: &self.buffers.starts[range(self.format.subs)],
+                sums: &self.buffers.sums[range(self.format.subs)],
             }
         })
     }
@@ -170,10 +163,12 @@ mod tests {
     #[test]
     fn a_tile_has_its_rows_side_by_side() {
         let inputs = 2 * BLOCK;
-        let x: Vec<f32> = (0..11 * inputs).map(|i| (i as f32 * 0.7).sin()).collect();
+        let x: Vec<f32> = (0..(TILE_ROWS + 3) * inputs).map(|i| (i as f32 * 0.7).sin()).collect();
         let tiles = Tiles::new(Isa::detect(), &x, inputs, &FormatKind::K6.format());
         let tiles: Vec<_> = tiles.iter().collect();
-        assert_eq!(tiles.iter().map(|tile| (tile.first_row, tile.rows)).collect::<Vec<_>>(), [(0, 8), (8, 2), (10, 1)]);
+        let half = TILE_ROWS / 2 + 1;
+        let ranges = tiles.iter().map(|tile| (tile.first_row, tile.rows));
+        assert_eq!(ranges.collect::<Vec<_>>(), [(0, half), (half, half + 1)]);
         for tile in tiles {
             for (row, block, input) in [(0, 0, 0), (tile.rows - 1, 1, 31), (tile.rows / 2, 1, 7)] {
                 let place = block * tile.rows + row;
