@@ -117,10 +117,11 @@ impl Encoder {
 
     fn global_places(&self, sequences: &Sequences) -> Places {
         let heads = self.config.num_attention_heads;
+        let longest = sequences.lengths().iter().copied().max().unwrap_or(0);
         let bias = match (self.config.attention_positions, &self.relative_bias) {
-            (AttentionPositions::Alibi, _) => ScoreBias::alibi(heads, sequences, &self.device),
-            (_, Some(relative)) => relative.forward(sequences, &self.device),
-            _ => ScoreBias::None,
+            (AttentionPositions::Alibi, _) => Some(ScoreBias::alibi(heads, longest)),
+            (_, Some(relative)) => Some(relative.forward(longest)),
+            _ => None,
         };
         let rotation = match self.config.attention_positions {
             AttentionPositions::Rotary(rotary) => {
@@ -134,7 +135,7 @@ impl Encoder {
     fn local_places(&self, sequences: &Sequences) -> Option<Places> {
         let local = self.config.local_attention.as_ref()?;
         let rotation = Rotation::of_sequences(local.rotary, self.config.head_dim(), sequences.lengths(), &self.device);
-        let pattern = AttentionPattern::new(sequences, Some(local.reach), ScoreBias::None, &self.device);
+        let pattern = AttentionPattern::new(sequences, Some(local.reach), None, &self.device);
         Some(Places { rotation: Some(rotation), pattern })
     }
 }

@@ -15,11 +15,12 @@ mod linear;
 mod pooling;
 mod rms_norm;
 pub(crate) mod rotary;
+mod score_bias;
 
 pub use activation::Activation;
 pub(crate) use activation::activate;
 pub(crate) use add_norm::{add_norm, norm};
-pub(crate) use attention::{AttentionPattern, ScoreBias, attention};
+pub(crate) use attention::{AttentionPattern, attention};
 #[cfg(feature = "cpu")]
 pub(crate) use cpu::buffers::reused;
 #[cfg(feature = "cpu")]
@@ -34,3 +35,4 @@ pub(crate) use gate::gated_feed_forward;
 pub(crate) use linear::linear;
 pub(crate) use pooling::{l2_normalize, pool};
 pub(crate) use rms_norm::rms_norm;
+pub(crate) use score_bias::ScoreBias;

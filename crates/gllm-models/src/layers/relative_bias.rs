@@ -2,11 +2,10 @@
 //!
 //! Source: `relative_position_bucket` of T5 (<https://arxiv.org/abs/1910.10683>), as MPNet has it.
 
-use burn::tensor::{Device, Tensor, TensorData};
 use gllm_core::Result;
 
+use crate::Weights;
 use crate::ops::ScoreBias;
-use crate::{Sequences, Weights};
 
 /// Half of them for keys on either side. Fixed in MPNet's code, whatever `relative_attention_num_buckets` says.
 const BUCKETS: usize = 32;
@@ -32,27 +31,18 @@ impl RelativeBias {
         Ok(Self { table, n_heads })
     }
 
-    /// The bias for each block of `sequences`.
-    pub(crate) fn forward(&self, sequences: &Sequences, device: &Device) -> ScoreBias {
-        let of_length = |len: usize| {
-            let mut bias = Vec::with_capacity(self.n_heads * len * len);
-            for head in 0..self.n_heads {
-                for query in 0..len {
-                    bias.extend((0..len).map(|key| self.table[bucket(query, key) * self.n_heads + head]));
-                }
-            }
-            Tensor::from_data(TensorData::new(bias, [1, self.n_heads, len, len]), device)
-        };
-        ScoreBias::PerHead(sequences.blocks().iter().map(|block| of_length(block.len)).collect())
+    /// The bias for sequences of at most `max_len` tokens.
+    pub(crate) fn forward(&self, max_len: usize) -> ScoreBias {
+        ScoreBias::new(self.n_heads, max_len, |head, offset| self.table[bucket(offset) * self.n_heads + head])
     }
 }
 
 /// Of the buckets for a side, half are for one distance each, the others for ranges that grow geometrically.
-fn bucket(query: usize, key: usize) -> usize {
+fn bucket(offset: isize) -> usize {
     let half = BUCKETS / 2;
     let exact = half / 2;
-    let side = if key > query { half } else { 0 };
-    let distance = query.abs_diff(key);
+    let side = if offset > 0 { half } else { 0 };
+    let distance = offset.unsigned_abs();
     if distance < exact {
         return side + distance;
     }
@@ -70,9 +60,9 @@ mod tests {
 
     #[test]
     fn near_keys_have_a_bucket_each_and_far_ones_share() {
-        assert_eq!([0, 1, 7].map(|distance| bucket(distance, 0)), [0, 1, 7]);
-        assert_eq!([1, 7].map(|distance| bucket(0, distance)), [17, 23]);
+        assert_eq!([0, 1, 7].map(|distance| bucket(-distance)), [0, 1, 7]);
+        assert_eq!([1, 7].map(bucket), [17, 23]);
         // 8 · 16^(step / 8): the borders are at 8, 11.3, 16, …, 90.5.
-        assert_eq!([8, 11, 12, 15, 90, 91, 500].map(|distance| bucket(distance, 0)), [8, 8, 9, 9, 14, 15, 15]);
+        assert_eq!([8, 11, 12, 15, 90, 91, 500].map(|distance| bucket(-distance)), [8, 8, 9, 9, 14, 15, 15]);
     }
 }

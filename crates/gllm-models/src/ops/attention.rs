@@ -5,12 +5,15 @@
 use std::ops::Range;
 
 use burn::tensor::ops::AttentionModuleOptions;
-use burn::tensor::{Bool, Device, Tensor, TensorData, module};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData, module};
 use gllm_core::Precision;
 
 #[cfg(feature = "cpu")]
 use super::cpu::{self, attention::WholeAttention};
+#[cfg(feature = "cpu")]
+use super::has_kernels;
 use super::rotary::{Rotation, rotate};
+use super::score_bias::{self, ScoreBias};
 use crate::Sequences;
 
 /// Scores that a bias is added to at once, at most: 64 MiB of them. With more, the heads are computed in turns.
@@ -22,60 +25,37 @@ pub(crate) struct AttentionPattern {
     /// For each block `[rows or 1, 1, len, len]` or, where every query has the same, `[rows, 1, 1, len]`; true where
     /// a key isn't seen. `None` where every key is.
     masks: Vec<Option<Tensor<4, Bool>>>,
-    bias: ScoreBias,
-    /// How far a token sees on each side, if not all of its sequence.
+    biases: Option<Biases>,
+    /// What kernels read instead.
     #[cfg(feature = "cpu")]
-    reach: Option<usize>,
+    host: HostPattern,
 }
 
-/// What is added to the scores, for each block.
+/// The same, on the host.
+#[cfg(feature = "cpu")]
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one for each batch")]
-pub(crate) enum ScoreBias {
-    None,
-    /// `[1, n_heads, len, len]`.
-    PerHead(Vec<Tensor<4>>),
-    /// `[1, 1, len, len]`, the distances negated, and `[1, n_heads, 1, 1]`, their slopes.
-    Alibi(Vec<Tensor<4>>, Tensor<4>),
+struct HostPattern {
+    /// How far a token sees on each side, if not all of its sequence.
+    reach: Option<usize>,
+    bias: Option<ScoreBias>,
 }
 
-impl ScoreBias {
-    /// Linear in the distance. Source: <https://arxiv.org/abs/2108.12409>, symmetric.
-    pub(crate) fn alibi(n_heads: usize, sequences: &Sequences, device: &Device) -> Self {
-        let distances = |len: usize| {
-            let values = (0..len).flat_map(|query| (0..len).map(move |key| -(query.abs_diff(key) as f32))).collect();
-            Tensor::from_data(TensorData::new(values, [1, 1, len, len]), device)
-        };
-        let slopes = Tensor::from_data(TensorData::new(alibi_slopes(n_heads), [1, n_heads, 1, 1]), device);
-        Self::Alibi(sequences.blocks().iter().map(|block| distances(block.len)).collect(), slopes)
-    }
-
-    /// `[1, heads, len, len]`.
-    fn of(&self, block: usize, heads: Range<usize>) -> Option<Tensor<4>> {
-        match self {
-            Self::None => None,
-            Self::PerHead(bias) => {
-                let [_, _, len, _] = bias[block].dims();
-                Some(bias[block].clone().slice([0..1, heads, 0..len, 0..len]))
-            }
-            Self::Alibi(distances, slopes) => {
-                Some(distances[block].clone() * slopes.clone().slice([0..1, heads, 0..1, 0..1]))
-            }
-        }
-    }
-}
-
-/// A geometric sequence for a power of two; for other numbers, that of the next smaller one, and then every other
-/// term of the next larger one's.
-fn alibi_slopes(n_heads: usize) -> Vec<f32> {
-    let geometric = |n: usize| (1..=n).map(move |i| (-8.0 * i as f64 / n as f64).exp2() as f32);
-    let power = if n_heads.is_power_of_two() { n_heads } else { n_heads.next_power_of_two() / 2 };
-    geometric(power).chain(geometric(2 * power).step_by(2)).take(n_heads).collect()
+/// A bias on a device.
+#[derive(Debug)]
+struct Biases {
+    /// [`ScoreBias::upload`].
+    values: Tensor<2>,
+    /// For each block, [`ScoreBias::places`].
+    places: Vec<Tensor<1, Int>>,
 }
 
 impl AttentionPattern {
     /// Each token sees its sequence, or with `reach` what is at most that far away.
-    pub(crate) fn new(sequences: &Sequences, reach: Option<usize>, bias: ScoreBias, device: &Device) -> Self {
+    pub(crate) fn new(sequences: &Sequences, reach: Option<usize>, bias: Option<ScoreBias>, device: &Device) -> Self {
+        #[cfg(feature = "cpu")]
+        if has_kernels(device) {
+            return Self { masks: Vec::new(), biases: None, host: HostPattern { reach, bias } };
+        }
         let mask = |block: &crate::sequences::Block| {
             let (rows, len) = (block.rows, block.len);
             let padding = block.padding_mask().map(|mask| mask.reshape([rows, 1, 1, len]));
@@ -88,11 +68,15 @@ impl AttentionPattern {
                 (padding, far) => padding.or(far),
             }
         };
+        let biases = bias.map(|bias| {
+            let places = sequences.blocks().iter().map(|block| bias.places(block.len, device));
+            Biases { values: bias.upload(device), places: places.collect() }
+        });
         Self {
             masks: sequences.blocks().iter().map(mask).collect(),
-            bias,
+            biases,
             #[cfg(feature = "cpu")]
-            reach,
+            host: HostPattern { reach, bias: None },
         }
     }
 }
@@ -123,13 +107,14 @@ pub(crate) fn attention(
     let _ = precision;
     let tables = match rotation {
         #[cfg(feature = "cpu")]
-        None | Some(Rotation::Host(_)) if cpu::runs_here(&qkv.device()) && matches!(pattern.bias, ScoreBias::None) => {
+        None | Some(Rotation::Host(_)) if cpu::runs_here(&qkv.device()) => {
             let rotation = match rotation {
                 Some(Rotation::Host(rotation)) => Some(rotation),
                 _ => None,
             };
-            let (lengths, reach) = (sequences.lengths(), pattern.reach);
-            let attention = WholeAttention { n_heads, head_dim: width / n_heads, rotation, lengths, reach };
+            let (lengths, HostPattern { reach, bias }) = (sequences.lengths(), &pattern.host);
+            let (head_dim, reach, bias) = (width / n_heads, *reach, bias.as_ref());
+            let attention = WholeAttention { n_heads, head_dim, rotation, lengths, reach, bias };
             return cpu::map(qkv, width, &mut |qkv, out| match precision {
                 Precision::F32 => attention.forward(qkv, out),
                 _ => attention.forward_narrow(qkv, out),
@@ -152,31 +137,21 @@ pub(crate) fn attention(
             let scores = [rows, heads.len(), len, len];
             // Keys are masked, queries needn't be: what they compute in the padding is never read.
             let mask = pattern.masks[index].clone().map(|mask| mask.expand(scores));
-            let bias = pattern.bias.of(index, heads.clone()).map(|bias| bias.expand(scores));
+            let bias = pattern.biases.as_ref().map(|biases| {
+                score_bias::gather(&biases.values, &biases.places[index], heads.clone(), len).expand(scores)
+            });
             // On GPUs an explicit scale selects the kernels that compute in f32 throughout.
             let scale = Some(1.0 / (head_dim as f64).sqrt());
             let options = AttentionModuleOptions { scale, ..Default::default() };
             module::attention(part(&q), part(&k), part(&v), mask, bias, options)
         };
-        let at_once = match pattern.bias {
-            ScoreBias::None => n_heads,
-            _ => (BIASED_SCORES / (len * len)).clamp(1, n_heads),
+        let at_once = match pattern.biases {
+            None => n_heads,
+            Some(_) => (BIASED_SCORES / (len * len)).clamp(1, n_heads),
         };
         let parts = (0..n_heads).step_by(at_once).map(|head| of_heads(head..n_heads.min(head + at_once)));
         let mut parts: Vec<Tensor<4>> = parts.collect();
         let mixed = if parts.len() == 1 { parts.swap_remove(0) } else { Tensor::cat(parts, 1) };
         mixed.swap_dims(1, 2).reshape([rows, len, hidden])
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::alibi_slopes;
-
-    #[test]
-    fn slopes_of_heads_that_are_no_power_of_two() {
-        assert_eq!(alibi_slopes(4), [0.25, 0.0625, 0.015_625, 0.003_906_25]);
-        // Those of 2 heads, then the first of 4 heads' odd terms.
-        assert_eq!(alibi_slopes(3), [0.0625, 0.003_906_25, 0.25]);
-    }
 }

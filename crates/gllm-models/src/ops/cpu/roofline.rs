@@ -137,7 +137,8 @@ fn attention([texts, len, n_heads, head_dim]: [usize; 4], scale: usize) -> Case 
         limit: Limit::F32,
         work: 4 * texts * len * len * width,
         run: Box::new(move || {
-            let attention = WholeAttention { n_heads, head_dim, rotation: None, lengths: &lengths, reach: None };
+            let attention =
+                WholeAttention { n_heads, head_dim, rotation: None, lengths: &lengths, reach: None, bias: None };
             reuse(&mut out, |out| attention.forward(black_box(&qkv), out));
         }),
     }

@@ -24,9 +24,9 @@ const TASK_ROWS: usize = 8 * TILE_ROWS[0];
 const KEY_PAIRS: usize = PANEL / 2;
 
 impl WholeAttention<'_> {
-    /// As [`WholeAttention::forward`], on bf16 where the processor multiplies it.
+    /// As [`WholeAttention::forward`], on bf16 where the processor multiplies it and nothing is added to the scores.
     pub(crate) fn forward_narrow(&self, qkv: &[f32], out: Vec<f32>) -> Vec<f32> {
-        match Isa::detect() {
+        match Isa::detect().filter(|_| self.bias.is_none()) {
             Some(isa) => self.forward_with(isa, qkv, out),
             None => self.forward(qkv, out),
         }
@@ -371,7 +371,7 @@ mod tests {
     }
 
     fn of(lengths: &[usize], n_heads: usize, head_dim: usize, reach: Option<usize>) -> WholeAttention<'_> {
-        WholeAttention { n_heads, head_dim, rotation: None, lengths, reach }
+        WholeAttention { n_heads, head_dim, rotation: None, lengths, reach, bias: None }
     }
 
     #[test]

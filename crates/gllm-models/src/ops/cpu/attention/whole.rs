@@ -6,8 +6,9 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
-use super::{PARALLEL, Pages, Seen, TILE, attend};
+use super::{PARALLEL, Pages, Seen, TILE, TileBias, attend};
 use crate::kv_cache::{PAGE, padded};
+use crate::ops::ScoreBias;
 use crate::ops::cpu::simd::Isa;
 use crate::ops::rotary::HostRotation;
 
@@ -22,6 +23,8 @@ pub(crate) struct WholeAttention<'a> {
     pub(crate) lengths: &'a [usize],
     /// How far a token sees on each side, if not all.
     pub(crate) reach: Option<usize>,
+    /// What is added to the scores.
+    pub(crate) bias: Option<&'a ScoreBias>,
 }
 
 /// Where the rows of a sequence are.
@@ -90,7 +93,6 @@ impl WholeAttention<'_> {
             rotate(token, &mut key);
             pages.write(token, &key, part(token, 2));
         }
-        let seen = Seen { pages: &pages, soft_cap: None };
         let scale = 1.0 / (head_dim as f32).sqrt();
         let mut out = Vec::with_capacity(len * padded(head_dim));
         for first in (0..len).step_by(TILE) {
@@ -105,6 +107,8 @@ impl WholeAttention<'_> {
                 Some(reach) => (first + index).saturating_sub(reach)..len.min(first + index + reach + 1),
                 None => 0..len,
             };
+            let bias = self.bias.map(|bias| TileBias { of_head: bias.of_head(head), start: bias.start(first) });
+            let seen = Seen { pages: &pages, soft_cap: None, bias };
             out.extend(attend(isa, &seen, TILE.min(len - first), head_dim, query, visible));
         }
         out
