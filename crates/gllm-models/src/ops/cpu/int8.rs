@@ -545,6 +545,41 @@ mod tests {
     }
 
     #[test]
+    fn layers_at_once_are_as_those_one_after_the_other() {
+        // Neither a panel, nor a group of the second layer's inputs, nor a tile is whole.
+        for [rows, inputs, between, outputs] in [[1, 5, 3, 2], [13, 130, 150, 33], [29, 128, 256, 64], [50, 40, 77, 70]]
+        {
+            let x = numbers(rows * inputs, 1);
+            let mut expected: Option<Vec<f32>> = None;
+            for isa in Isa::all() {
+                let up = Int8Linear::with(isa, &numbers(between * inputs, 2), Some(&numbers(between, 3)), inputs);
+                let down = Int8Linear::with(isa, &numbers(outputs * between, 4), Some(&numbers(outputs, 5)), between);
+                let apart = down.forward(&up.forward(&x, Then::Gelu, Vec::new()), Then::Nothing, Vec::new());
+                let mut found = vec![f32::NAN; rows * outputs];
+                down.part_through(&up, Then::Gelu, &x, Part::whole(&mut found, outputs));
+                assert_eq!(found, apart, "{isa:?} {rows} {inputs} {between} {outputs}");
+                assert_eq!(expected.get_or_insert_with(|| apart.clone()), &apart, "{isa:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn gelu_is_as_exact_as_8_bits_need() {
+        let exact = |mut x: Vec<f32>| {
+            crate::ops::cpu::map::map(&mut x, Then::Gelu);
+            x
+        };
+        let x: Vec<f32> = (-8000..=8000).map(|i| i as f32 * 1e-3).chain([-1e3, 1e3, 1e30]).collect();
+        for (&x, exact) in x.iter().zip(exact(x.clone())) {
+            let found = Scalar.to_array(apply(Scalar, [x; LANES], Then::Gelu))[0];
+            assert!((found - exact).abs() <= 2e-4 + 2e-6 * x.abs(), "{x}: {found}, expected {exact}");
+        }
+        let not_finite = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+        let of = |x: f32| apply(Scalar, [x; LANES], Then::Gelu)[0];
+        assert!(not_finite.iter().all(|x| !of(*x).is_finite()), "{:?}", not_finite.map(of));
+    }
+
+    #[test]
     fn joined_layers_are_as_those_one_by_one() {
         let (inputs, x) = (150, numbers(3 * 150, 4));
         let layers = [64, 32, 20].map(|outputs| Int8Linear::new(&numbers(outputs * inputs, outputs), None, inputs));
