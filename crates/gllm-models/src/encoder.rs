@@ -3,12 +3,22 @@
 //! Embeddings, then blocks of self-attention and feed-forward around residual sums. The task heads that checkpoints
 //! carry on top of it are read elsewhere ([`crate::CrossEncoder`], [`crate::SparseHead`]).
 
+#[cfg(feature = "cpu")]
+mod parts;
+
+#[cfg(feature = "cpu")]
+use std::ops::Range;
+
 use burn::tensor::{Device, Tensor};
 use gllm_core::Result;
+#[cfg(feature = "cpu")]
+use rayon::prelude::*;
 
 use crate::config::{AttentionPositions, NormOrder};
 use crate::layers::{Embeddings, FeedForward, LayerNorm, RelativeBias, SelfAttention};
 use crate::names::Names;
+#[cfg(feature = "cpu")]
+use crate::ops;
 use crate::ops::rotary::Rotation;
 use crate::ops::{AttentionPattern, ScoreBias};
 use crate::text::Tokens;
@@ -97,10 +107,22 @@ impl Encoder {
     /// If a sequence is empty, longer than the positions, or has an id outside the vocabulary: the engines check them.
     #[must_use]
     pub fn forward(&self, batch: &[&Tokens]) -> (Tensor<2>, Sequences) {
-        threads::run(&self.device, || self.compute(batch))
+        let lengths: Vec<usize> = batch.iter().map(|tokens| tokens.ids.len()).collect();
+        let hidden = threads::run(&self.device, || {
+            #[cfg(feature = "cpu")]
+            if ops::has_kernels(&self.device)
+                && let Some(parts) = parts::parts(&lengths, rayon::current_num_threads())
+            {
+                let of_part = |part: Range<usize>| ops::reused(|| self.compute(&batch[part]));
+                return Tensor::cat(parts.into_par_iter().with_max_len(1).map(of_part).collect(), 0);
+            }
+            self.compute(batch)
+        });
+        (hidden, Sequences::new(lengths, &self.device))
     }
 
-    fn compute(&self, batch: &[&Tokens]) -> (Tensor<2>, Sequences) {
+    /// The hidden states of some sequences.
+    fn compute(&self, batch: &[&Tokens]) -> Tensor<2> {
         let sequences = Sequences::new(batch.iter().map(|tokens| tokens.ids.len()).collect(), &self.device);
         let global = self.global_places(&sequences);
         let local = self.local_places(&sequences);
@@ -112,7 +134,7 @@ impl Encoder {
         if let Some(norm) = &self.final_norm {
             x = norm.forward(x);
         }
-        (x, sequences)
+        x
     }
 
     fn global_places(&self, sequences: &Sequences) -> Places {

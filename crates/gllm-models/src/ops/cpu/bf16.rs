@@ -15,7 +15,7 @@ use super::simd::Scalar;
 use super::simd::{LANES, Simd};
 
 /// Pairs of inputs that are summed before the next tile of rows: the panel's weights for them stay in the first cache.
-pub(super) const STEP: usize = 192;
+const STEP: usize = 192;
 
 /// Two numbers in bf16, the first in the low bits.
 pub(super) type Pair = u32;
@@ -106,6 +106,14 @@ pub(super) trait Pairs: Copy {
 
     /// Rounds to the nearest, as [`round`].
     fn round(self, x: &[f32; PANEL]) -> [Pair; LANES];
+
+    /// The same of vectors.
+    #[inline(always)]
+    fn round_vectors(self, low: <Self::Floats as Simd>::V, high: <Self::Floats as Simd>::V) -> [Pair; LANES] {
+        let simd = self.floats();
+        let both = [simd.to_array(low), simd.to_array(high)];
+        self.round(both.as_flattened().first_chunk().unwrap_or(&[0.0; PANEL]))
+    }
 
     /// One of `a`, one of `b`, and so on.
     fn zip_pairs(self, a: &[Pair; LANES], b: &[Pair; LANES]) -> [[Pair; LANES]; 2];
@@ -219,7 +227,7 @@ impl PairKernel for Block<'_> {
 
 /// `sums += x · weights` for `R` rows of `x`, which are `stride` apart.
 #[inline(always)]
-pub(super) fn add_products<P: Pairs, const R: usize>(
+fn add_products<P: Pairs, const R: usize>(
     isa: P,
     weights: &[Lines<Pair>],
     x: &[Pair],
@@ -328,6 +336,15 @@ mod x86 {
             unsafe {
                 let (first, second) = (_mm512_loadu_ps(x.as_ptr()), _mm512_loadu_ps(x.as_ptr().add(LANES)));
                 transmute::<__m512bh, [Pair; LANES]>(_mm512_cvtne2ps_pbh(second, first))
+            }
+        }
+
+        #[inline(always)]
+        fn round_vectors(self, low: __m512, high: __m512) -> [Pair; LANES] {
+            #[expect(unsafe_code, reason = "instructions that the processor has")]
+            // SAFETY: `self` is the proof, and any bits are as many integers.
+            unsafe {
+                transmute::<__m512bh, [Pair; LANES]>(_mm512_cvtne2ps_pbh(high, low))
             }
         }
 

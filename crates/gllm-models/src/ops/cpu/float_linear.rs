@@ -89,6 +89,12 @@ pub(crate) fn feed_forward(x: &[f32], up: &FloatLinear, then: Then, down: &Float
     if !has_rows_for_all(n_rows) {
         return down.forward(&up.forward(x, then, Vec::new()), Then::Nothing, y);
     }
+    if let (FloatLinear::Int8(up), FloatLinear::Int8(down)) = (up, down) {
+        return share_rows(n_rows, down.panels.outputs, y, |rows, y| {
+            let x = &x[rows.start * inputs..rows.end * inputs];
+            down.part_through(up, then, x, Part::whole(y, down.panels.outputs));
+        });
+    }
     share_rows(n_rows, down.outputs(), y, |rows, y| {
         let mut inner = vec![0.0; rows.len() * up.outputs()];
         up.rows(&x[rows.start * inputs..rows.end * inputs], then, &mut inner);

@@ -14,9 +14,12 @@ mod neon;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use super::share::{Lines, PANEL, Panels, Part, Sums, TILE_ROWS, Then, finish, share};
+use super::erf::rough_gelu;
+use super::share::{self, Lines, PANEL, Panels, Part, Sums, TILE_ROWS, Then, share};
 use super::simd::{LANES, Scalar, Simd};
 
 /// Inputs whose codes lie together, for each output.
@@ -97,7 +100,12 @@ impl Int8Linear {
 
     /// A part of the results for `x`, on the caller's thread.
     pub(super) fn part(&self, x: &[f32], part: Part<'_>, then: Then) {
-        self.isa.run(Block { layer: self, x, part, then });
+        self.isa.run(Block { through: None, layer: self, x, part, then });
+    }
+
+    /// A part of `self(then(before(x)))`, on the caller's thread; what is between them is codes at once.
+    pub(super) fn part_through(&self, before: &Self, between: Then, x: &[f32], part: Part<'_>) {
+        self.isa.run(Block { through: Some((before, between)), layer: self, x, part, then: Then::Nothing });
     }
 }
 
@@ -132,32 +140,43 @@ impl PanelGroup {
 
 /// Rows of activations in codes.
 struct Codes {
-    /// `[rows, groups]`.
+    /// `[groups, rows]`.
     quads: Vec<[Quad; QUADS]>,
-    /// `[tiles, groups]`.
+    /// `[groups, tiles]`.
     ranges: Vec<Ranges>,
-    groups: usize,
+    rows: usize,
 }
 
 impl Codes {
-    #[inline(always)]
-    fn new<S: Simd>(simd: S, x: &[f32], inputs: usize) -> Self {
-        let (rows, groups) = (x.len() / inputs, inputs.div_ceil(GROUP));
+    /// Room for those of rows of `inputs`.
+    fn new(rows: usize, inputs: usize) -> Self {
+        let groups = inputs.div_ceil(GROUP);
         let nothing = Ranges { steps: [0.0; TILE_ROWS[0]], lows: [0.0; TILE_ROWS[0]] };
-        let mut made = Self {
-            quads: vec![[0; QUADS]; rows * groups],
-            ranges: vec![nothing; rows.div_ceil(TILE_ROWS[0]) * groups],
-            groups,
-        };
-        for ((row, x), quads) in x.chunks_exact(inputs).enumerate().zip(made.quads.chunks_exact_mut(groups)) {
-            let ranges = &mut made.ranges[row / TILE_ROWS[0] * groups..][..groups];
-            for ((x, quads), ranges) in x.chunks(GROUP).zip(quads).zip(ranges) {
-                let (step, low) = quantize(simd, x, quads);
-                ranges.steps[row % TILE_ROWS[0]] = step;
-                ranges.lows[row % TILE_ROWS[0]] = low;
+        Self {
+            quads: vec![[0; QUADS]; groups * rows],
+            ranges: vec![nothing; groups * rows.div_ceil(TILE_ROWS[0])],
+            rows,
+        }
+    }
+
+    #[inline(always)]
+    fn of<S: Simd>(simd: S, x: &[f32], inputs: usize) -> Self {
+        let mut made = Self::new(x.len() / inputs, inputs);
+        for (row, x) in x.chunks_exact(inputs).enumerate() {
+            for (group, x) in x.chunks(GROUP).enumerate() {
+                made.put(simd, (row, group), x);
             }
         }
         made
+    }
+
+    /// Sets a group of a row.
+    #[inline(always)]
+    fn put<S: Simd>(&mut self, simd: S, (row, group): (usize, usize), x: &[f32]) {
+        let (step, low) = quantize(simd, x, &mut self.quads[group * self.rows + row]);
+        let ranges = &mut self.ranges[group * self.rows.div_ceil(TILE_ROWS[0]) + row / TILE_ROWS[0]];
+        ranges.steps[row % TILE_ROWS[0]] = step;
+        ranges.lows[row % TILE_ROWS[0]] = low;
     }
 }
 
@@ -214,7 +233,7 @@ trait Products: Copy {
     fn floats(self) -> Self::Floats;
 
     /// Each row's products with the weights of the first and the second half of the outputs, exact.
-    fn products<const R: usize>(self, x: [&[Quad; QUADS]; R], weights: &[Lines<Quad>; QUADS]) -> [[Self::Sums; 2]; R];
+    fn products<const R: usize>(self, x: &[[Quad; QUADS]; R], weights: &[Lines<Quad>; QUADS]) -> [[Self::Sums; 2]; R];
 
     /// Exact below 2²⁴.
     fn to_floats(self, sums: Self::Sums) -> <Self::Floats as Simd>::V;
@@ -300,70 +319,134 @@ impl Isa {
     }
 }
 
-/// Some rows, through some panels.
+/// Some rows, through some panels, or through another layer first.
 struct Block<'a> {
+    /// The layer before, and what becomes of its sums.
+    through: Option<(&'a Int8Linear, Then)>,
     layer: &'a Int8Linear,
     x: &'a [f32],
     part: Part<'a>,
     then: Then,
 }
 
+/// What a group of inputs of the next layer is made of: its panels' results for a row.
+#[repr(align(64))]
+struct Wide([f32; GROUP]);
+
+/// Panels of a group of inputs of the next layer.
+const WIDE: usize = GROUP / PANEL;
+
 impl Block<'_> {
     /// With at most `MOST` rows at once.
     #[inline(always)]
     fn eval<P: Products, const MOST: usize>(self, isa: P) {
-        let Self { layer, x, part: Part { rows, panels, y, width }, then } = self;
-        let (n_rows, n_groups) = (rows.len(), layer.panels.inputs.div_ceil(GROUP));
-        let simd = isa.floats();
-        let x =
-            Codes::new(simd, &x[rows.start * layer.panels.inputs..rows.end * layer.panels.inputs], layer.panels.inputs);
-        let mut totals = vec![Lines([0.0; PANEL]); n_rows];
-        for (index, panel) in panels.enumerate() {
-            totals.fill(Lines([0.0; PANEL]));
-            for (group, weights) in layer.panels.of(panel, n_groups).iter().enumerate() {
-                let mut row = 0;
-                while row < n_rows {
-                    let most = MOST.min(n_rows - row);
-                    let rows = TILE_ROWS.into_iter().find(|rows| *rows <= most).unwrap_or(1);
-                    let totals = &mut totals[row..row + rows];
-                    match rows {
-                        12 => add_group::<P, 12>(isa, weights, &x, (row, group), totals),
-                        6 => add_group::<P, 6>(isa, weights, &x, (row, group), totals),
-                        3 => add_group::<P, 3>(isa, weights, &x, (row, group), totals),
-                        _ => add_group::<P, 1>(isa, weights, &x, (row, group), totals),
-                    }
-                    row += rows;
+        let Self { through, layer, x, part: Part { rows, panels, y, width }, then } = self;
+        let (simd, n_rows) = (isa.floats(), rows.len());
+        let inputs = through.map_or(layer, |(before, _)| before).panels.inputs;
+        let mut x = Codes::of(simd, &x[rows.start * inputs..rows.end * inputs], inputs);
+        let mut sums = vec![Lines([0.0; PANEL]); n_rows * WIDE];
+        let mut wide = Wide([0.0; GROUP]);
+        if let Some((before, then)) = through {
+            let outputs = before.panels.outputs;
+            let mut inner = Codes::new(n_rows, outputs);
+            for group in 0..outputs.div_ceil(GROUP) {
+                let panels = group * WIDE..before.panels.bias.len().min((group + 1) * WIDE);
+                let len = GROUP.min(outputs - group * GROUP);
+                before.add_panels::<P, MOST>(isa, &x, panels, &mut sums);
+                for row in 0..n_rows {
+                    finish(simd, &sums, (row, n_rows), then, &mut wide.0[..len]);
+                    inner.put(simd, (row, group), &wide.0[..len]);
                 }
             }
-            finish(simd, &totals, &layer.panels.bias[panel], then, y, width, index * PANEL);
+            x = inner;
+        }
+        for (index, first) in panels.clone().step_by(WIDE).enumerate() {
+            layer.add_panels::<P, MOST>(isa, &x, first..panels.end.min(first + WIDE), &mut sums);
+            for (row, y) in y.chunks_exact_mut(width).enumerate() {
+                let y = &mut y[index * GROUP..width.min((index + 1) * GROUP)];
+                finish(simd, &sums, (row, n_rows), then, y);
+            }
         }
     }
 }
 
-/// Adds the products of a group of inputs for `R` rows of `x`, from `row` on: all of one tile of the most rows.
+/// Puts `then` of a row's sums, `[panels, rows]`, into `y`.
+#[inline(always)]
+fn finish<S: Simd>(simd: S, sums: &[Sums], (row, rows): (usize, usize), then: Then, y: &mut [f32]) {
+    for (y, sums) in y.chunks_mut(PANEL).zip(sums[row..].iter().step_by(rows)) {
+        let halves = sums.0.as_chunks::<LANES>().0;
+        let done = [apply(simd, simd.load(&halves[0]), then), apply(simd, simd.load(&halves[1]), then)];
+        // Copies of a known length are two instructions.
+        if let ([first, second], _) = y.as_chunks_mut::<LANES>() {
+            *first = simd.to_array(done[0]);
+            *second = simd.to_array(done[1]);
+        } else {
+            let both = [simd.to_array(done[0]), simd.to_array(done[1])];
+            y.copy_from_slice(&both.as_flattened()[..y.len()]);
+        }
+    }
+}
+
+/// `then` of each lane, of GELU no more than 8 bits need.
+#[inline(always)]
+fn apply<S: Simd>(simd: S, x: S::V, then: Then) -> S::V {
+    match then {
+        Then::Gelu => rough_gelu(simd, x),
+        _ => share::apply(simd, x, then),
+    }
+}
+
+impl Int8Linear {
+    /// The sums of a few panels with their bias: `[panels, rows]`.
+    #[inline(always)]
+    fn add_panels<P: Products, const MOST: usize>(&self, isa: P, x: &Codes, panels: Range<usize>, sums: &mut [Sums]) {
+        let n_groups = self.panels.inputs.div_ceil(GROUP);
+        for (panel, sums) in panels.zip(sums.chunks_exact_mut(x.rows)) {
+            for (group, weights) in self.panels.of(panel, n_groups).iter().enumerate() {
+                let bias = (group == 0).then_some(&self.panels.bias[panel]);
+                let mut row = 0;
+                while row < x.rows {
+                    let most = MOST.min(x.rows - row);
+                    let rows = TILE_ROWS.into_iter().find(|rows| *rows <= most).unwrap_or(1);
+                    let sums = &mut sums[row..row + rows];
+                    match rows {
+                        12 => add_group::<P, 12>(isa, weights, x, (row, group), bias, sums),
+                        6 => add_group::<P, 6>(isa, weights, x, (row, group), bias, sums),
+                        3 => add_group::<P, 3>(isa, weights, x, (row, group), bias, sums),
+                        _ => add_group::<P, 1>(isa, weights, x, (row, group), bias, sums),
+                    }
+                    row += rows;
+                }
+            }
+        }
+    }
+}
+
+/// Adds the products of a group of inputs for `R` rows of `x`, from `row` on: all of one tile of the most rows. They are
+/// added to the bias if there is one, else to what is there.
 #[inline(always)]
 fn add_group<P: Products, const R: usize>(
     isa: P,
     weights: &PanelGroup,
     x: &Codes,
     (row, group): (usize, usize),
+    bias: Option<&Sums>,
     totals: &mut [Sums],
 ) {
     let simd = isa.floats();
-    let quads = &x.quads[row * x.groups + group..];
-    // Loops, because closures aren't always compiled for the instruction set of their caller.
-    let mut rows = [&quads[0]; R];
-    for (row, of_row) in rows.iter_mut().enumerate() {
-        *of_row = &quads[row * x.groups];
-    }
-    let ranges = &x.ranges[row / TILE_ROWS[0] * x.groups + group];
-    let (Some(steps), Some(lows)) =
-        (ranges.steps[row % TILE_ROWS[0]..].first_chunk::<R>(), ranges.lows[row % TILE_ROWS[0]..].first_chunk::<R>())
-    else {
+    let ranges = &x.ranges[group * x.rows.div_ceil(TILE_ROWS[0]) + row / TILE_ROWS[0]];
+    let (Some(rows), Some(steps), Some(lows), Some(totals)) = (
+        x.quads[group * x.rows + row..].first_chunk::<R>(),
+        ranges.steps[row % TILE_ROWS[0]..].first_chunk::<R>(),
+        ranges.lows[row % TILE_ROWS[0]..].first_chunk::<R>(),
+        totals.first_chunk_mut::<R>(),
+    ) else {
         return;
     };
-    let Some(totals) = totals.first_chunk_mut::<R>() else { return };
     let products = isa.products(rows, &weights.codes);
+    if let Some(bias) = bias {
+        totals.fill(*bias);
+    }
     let halves = |of: &Lines<f32>| [simd.load(&of.0.as_chunks().0[0]), simd.load(&of.0.as_chunks().0[1])];
     let (scales, sums) = (halves(&weights.scales), halves(&weights.sums));
     for row in 0..R {
@@ -387,7 +470,7 @@ impl<D: Dots> Products for D {
     }
 
     #[inline(always)]
-    fn products<const R: usize>(self, x: [&[Quad; QUADS]; R], weights: &[Lines<Quad>; QUADS]) -> [[D::Sums; 2]; R] {
+    fn products<const R: usize>(self, x: &[[Quad; QUADS]; R], weights: &[Lines<Quad>; QUADS]) -> [[D::Sums; 2]; R] {
         let mut dots = [[self.zero(); 2]; R];
         for (quad, weights) in weights.iter().enumerate() {
             let halves = weights.0.as_chunks::<LANES>().0;
@@ -530,6 +613,41 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn layers_at_once_are_as_those_one_after_the_other() {
+        // Neither a panel, nor a group of the second layer's inputs, nor a tile is whole.
+        for [rows, inputs, between, outputs] in [[1, 5, 3, 2], [13, 130, 150, 33], [29, 128, 256, 64], [50, 40, 77, 70]]
+        {
+            let x = numbers(rows * inputs, 1);
+            let mut expected: Option<Vec<f32>> = None;
+            for isa in Isa::all() {
+                let up = Int8Linear::with(isa, &numbers(between * inputs, 2), Some(&numbers(between, 3)), inputs);
+                let down = Int8Linear::with(isa, &numbers(outputs * between, 4), Some(&numbers(outputs, 5)), between);
+                let apart = down.forward(&up.forward(&x, Then::Gelu, Vec::new()), Then::Nothing, Vec::new());
+                let mut found = vec![f32::NAN; rows * outputs];
+                down.part_through(&up, Then::Gelu, &x, Part::whole(&mut found, outputs));
+                assert_eq!(found, apart, "{isa:?} {rows} {inputs} {between} {outputs}");
+                assert_eq!(expected.get_or_insert_with(|| apart.clone()), &apart, "{isa:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn gelu_is_as_exact_as_8_bits_need() {
+        let exact = |mut x: Vec<f32>| {
+            crate::ops::cpu::map::map(&mut x, Then::Gelu);
+            x
+        };
+        let x: Vec<f32> = (-8000..=8000).map(|i| i as f32 * 1e-3).chain([-1e3, 1e3, 1e30]).collect();
+        for (&x, exact) in x.iter().zip(exact(x.clone())) {
+            let found = Scalar.to_array(apply(Scalar, [x; LANES], Then::Gelu))[0];
+            assert!((found - exact).abs() <= 2e-4 + 2e-6 * x.abs(), "{x}: {found}, expected {exact}");
+        }
+        let not_finite = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+        let of = |x: f32| apply(Scalar, [x; LANES], Then::Gelu)[0];
+        assert!(not_finite.iter().all(|x| !of(*x).is_finite()), "{:?}", not_finite.map(of));
     }
 
     #[test]

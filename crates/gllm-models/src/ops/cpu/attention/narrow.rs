@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::PARALLEL;
 use super::whole::{Rows, WholeAttention};
-use crate::ops::cpu::bf16::{Isa, Pair, PairKernel, Pairs, STEP, add_products};
+use crate::ops::cpu::bf16::{Isa, Pair, PairKernel, Pairs};
 use crate::ops::cpu::exp::rough_exp;
 use crate::ops::cpu::share::{Lines, PANEL, Sums, TILE_ROWS};
 use crate::ops::cpu::simd::{LANES, Simd};
@@ -52,11 +52,17 @@ impl WholeAttention<'_> {
             }
         } else {
             sequences.into_par_iter().with_max_len(1).for_each(|(rows, out)| {
-                let firsts: Vec<usize> = (0..self.n_heads).step_by(share).collect();
-                let heads: Vec<Vec<Head>> = firsts.into_par_iter().map(|first| pack(rows, first)).collect();
-                let heads: Vec<Head> = heads.into_iter().flatten().collect();
-                let tasks = out.par_chunks_mut(TASK_ROWS * width).enumerate();
-                tasks.for_each(|(task, out)| attend(rows, &heads, task, out));
+                let firsts = (0..self.n_heads).step_by(share);
+                if rows.len <= TASK_ROWS {
+                    let heads: Vec<Head> = firsts.flat_map(|first| pack(rows, first)).collect();
+                    attend(rows, &heads, 0, out);
+                } else {
+                    let heads: Vec<usize> = firsts.collect();
+                    let heads: Vec<Vec<Head>> = heads.into_par_iter().map(|first| pack(rows, first)).collect();
+                    let heads: Vec<Head> = heads.into_iter().flatten().collect();
+                    let tasks = out.par_chunks_mut(TASK_ROWS * width).enumerate();
+                    tasks.for_each(|(task, out)| attend(rows, &heads, task, out));
+                }
                 // As between the tasks of a product.
                 std::thread::yield_now();
             });
@@ -285,11 +291,16 @@ impl Tile<'_> {
         // The panels that any of the queries sees.
         let seen = attention.visible(queries.start, len).start..attention.visible(queries.end - 1, len).end;
         let panels = seen.start / PANEL..seen.end.div_ceil(PANEL);
-        room.scores.clear();
-        room.scores.resize(panels.len() * R, Lines([0.0; PANEL]));
+        if room.scores.len() < panels.len() * R {
+            room.scores.resize(panels.len() * R, Lines([0.0; PANEL]));
+        }
         for (panel, scores) in panels.clone().zip(room.scores.chunks_exact_mut(R)) {
-            let keys = &packed.keys[panel * n_pairs..][..n_pairs];
-            add_products::<P, R>(isa, keys, x, n_pairs, scores);
+            let found = products::<P, R>(isa, &packed.keys[panel * n_pairs..][..n_pairs], x, n_pairs);
+            for (scores, found) in scores.iter_mut().zip(found) {
+                let halves = scores.0.as_chunks_mut::<LANES>().0;
+                halves[0] = simd.to_array(found[0]);
+                halves[1] = simd.to_array(found[1]);
+            }
         }
         let key_pairs = panels.len() * KEY_PAIRS;
         room.weights.resize(R * key_pairs, 0);
@@ -303,17 +314,13 @@ impl Tile<'_> {
         let width = attention.n_heads * head_dim;
         for (panel, values) in packed.values.chunks_exact(all_pairs).enumerate() {
             let values = &values[panels.start * KEY_PAIRS..][..key_pairs];
-            let mut mixed = [Lines([0.0; PANEL]); R];
-            for (step, values) in values.chunks(STEP).enumerate() {
-                add_products::<P, R>(isa, values, &room.weights[step * STEP..], key_pairs, &mut mixed);
-            }
+            let mixed = products::<P, R>(isa, values, &room.weights, key_pairs);
             let column = head * head_dim + panel * PANEL;
             let columns = column..(column + PANEL).min((head + 1) * head_dim);
-            for ((out, mixed), sum) in out.chunks_exact_mut(width).zip(&mixed).zip(sums) {
+            for ((out, mixed), sum) in out.chunks_exact_mut(width).zip(mixed).zip(sums) {
                 let inverse = simd.splat(1.0 / sum);
-                let halves = mixed.0.as_chunks::<LANES>().0;
-                let first = simd.to_array(simd.mul(simd.load(&halves[0]), inverse));
-                let second = simd.to_array(simd.mul(simd.load(&halves[1]), inverse));
+                let first = simd.to_array(simd.mul(mixed[0], inverse));
+                let second = simd.to_array(simd.mul(mixed[1], inverse));
                 let out = &mut out[columns.clone()];
                 match out.as_chunks_mut::<LANES>().0 {
                     // Copies of a known length are two instructions.
@@ -325,8 +332,62 @@ impl Tile<'_> {
     }
 }
 
+/// `x · weights` for `R` rows of `x`, which are `stride` apart.
+#[inline(always)]
+fn products<P: Pairs, const R: usize>(
+    isa: P,
+    weights: &[Lines<Pair>],
+    x: &[Pair],
+    stride: usize,
+) -> [[<P::Floats as Simd>::V; 2]; R] {
+    // Loops, because closures aren't always compiled for the instruction set of their caller.
+    let mut rows: [&[Pair]; R] = [&[]; R];
+    for (row, of_row) in rows.iter_mut().enumerate() {
+        *of_row = &x[row * stride..][..weights.len()];
+    }
+    let mut sums = [[isa.floats().splat(0.0); 2]; R];
+    for (pair, weights) in weights.iter().enumerate() {
+        let halves = weights.0.as_chunks::<LANES>().0;
+        for (sums, row) in sums.iter_mut().zip(rows) {
+            sums[0] = isa.dot(sums[0], row[pair], &halves[0]);
+            sums[1] = isa.dot(sums[1], row[pair], &halves[1]);
+        }
+    }
+    sums
+}
+
+/// Highest scores: of keys that are seen, then of keys that aren't.
+const LIMITS: [f32; 2 * PANEL] = {
+    let mut limits = [f32::INFINITY; 2 * PANEL];
+    let mut at = PANEL;
+    while at < limits.len() {
+        limits[at] = f32::NEG_INFINITY;
+        at += 1;
+    }
+    limits
+};
+
+/// The same with those first that aren't.
+const LOW_LIMITS: [f32; 2 * PANEL] = {
+    let mut limits = LIMITS;
+    limits.rotate_left(PANEL);
+    limits
+};
+
+/// Puts the scores of keys outside of `visible`, which counts from the first of the panel, at minus infinity.
+#[inline(always)]
+fn hide<S: Simd>(simd: S, scores: &mut Sums, visible: Range<usize>) {
+    let above = &LIMITS[PANEL - visible.end.min(PANEL)..];
+    let below = &LOW_LIMITS[PANEL - visible.start..];
+    let limits = above.as_chunks::<LANES>().0.iter().zip(below.as_chunks::<LANES>().0);
+    for (scores, (above, below)) in scores.0.as_chunks_mut::<LANES>().0.iter_mut().zip(limits) {
+        let seen = simd.min(simd.load(scores), simd.load(above));
+        *scores = simd.to_array(simd.min(seen, simd.load(below)));
+    }
+}
+
 /// The weights of the keys of a query, rounded, not yet divided by their sum, which is returned. `visible` counts from the
-/// first panel of the scores, which are overwritten.
+/// first panel of the scores.
 #[inline(always)]
 fn softmax<P: Pairs, const R: usize>(
     isa: P,
@@ -337,26 +398,27 @@ fn softmax<P: Pairs, const R: usize>(
 ) -> f32 {
     let simd = isa.floats();
     let (first, end) = (visible.start / PANEL, visible.end.div_ceil(PANEL));
-    weights[..first * KEY_PAIRS].fill(0);
-    weights[end * KEY_PAIRS..].fill(0);
-    scores[first * R + row].0[..visible.start - first * PANEL].fill(f32::NEG_INFINITY);
-    scores[(end - 1) * R + row].0[visible.end - (end - 1) * PANEL..].fill(f32::NEG_INFINITY);
+    let weights = weights.as_chunks_mut::<KEY_PAIRS>().0;
+    weights[..first].fill([0; KEY_PAIRS]);
+    weights[end..].fill([0; KEY_PAIRS]);
     let mut highest = simd.splat(f32::NEG_INFINITY);
     for panel in first..end {
-        for scores in scores[panel * R + row].0.as_chunks::<LANES>().0 {
+        let scores = &mut scores[panel * R + row];
+        if panel * PANEL < visible.start || visible.end < (panel + 1) * PANEL {
+            hide(simd, scores, visible.start.saturating_sub(panel * PANEL)..visible.end - panel * PANEL);
+        }
+        for scores in scores.0.as_chunks::<LANES>().0 {
             highest = simd.max(highest, simd.load(scores));
         }
     }
     let highest = simd.splat(simd.largest(highest));
     let mut sum = simd.splat(0.0);
-    for (panel, weights) in (first..end).zip(weights[first * KEY_PAIRS..].as_chunks_mut::<KEY_PAIRS>().0) {
-        let scores = &mut scores[panel * R + row].0;
-        for scores in scores.as_chunks_mut::<LANES>().0 {
-            let weight = rough_exp(simd, simd.sub(simd.load(scores), highest));
-            sum = simd.add(sum, weight);
-            *scores = simd.to_array(weight);
-        }
-        *weights = isa.round(scores);
+    for (panel, weights) in (first..end).zip(&mut weights[first..end]) {
+        let halves = scores[panel * R + row].0.as_chunks::<LANES>().0;
+        let low = rough_exp(simd, simd.sub(simd.load(&halves[0]), highest));
+        let high = rough_exp(simd, simd.sub(simd.load(&halves[1]), highest));
+        sum = simd.add(simd.add(sum, low), high);
+        *weights = isa.round_vectors(low, high);
     }
     simd.sum(sum)
 }

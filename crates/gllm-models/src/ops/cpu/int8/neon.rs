@@ -131,7 +131,7 @@ impl Products for DotProducts {
     }
 
     #[inline(always)]
-    fn products<const R: usize>(self, rows: [&[Quad; QUADS]; R], codes: &[Lines<Quad>; QUADS]) -> [[Sums; 2]; R] {
+    fn products<const R: usize>(self, rows: &[[Quad; QUADS]; R], codes: &[Lines<Quad>; QUADS]) -> [[Sums; 2]; R] {
         let mut products = [[has!([vdupq_n_s32(0); 4]); 2]; R];
         // What weights that are 128 larger make too much.
         let mut starts = [has!(vdupq_n_u32(0)); R];
@@ -198,7 +198,7 @@ impl Products for MatrixProducts {
     }
 
     #[inline(always)]
-    fn products<const R: usize>(self, rows: [&[Quad; QUADS]; R], codes: &[Lines<Quad>; QUADS]) -> [[Sums; 2]; R] {
+    fn products<const R: usize>(self, rows: &[[Quad; QUADS]; R], codes: &[Lines<Quad>; QUADS]) -> [[Sums; 2]; R] {
         let mut products = [[has!([vdupq_n_s32(0); 4]); 2]; R];
         for half in 0..2 {
             // For two rows each, two outputs each: more than are used.
@@ -208,7 +208,7 @@ impl Products for MatrixProducts {
                 let mut x = [has!(vdupq_n_u8(0)); R];
                 for (at, x) in x[..R.div_ceil(2)].iter_mut().enumerate() {
                     // An odd one is its own neighbour.
-                    let (first, second) = (rows[2 * at], rows[(2 * at + 1).min(R - 1)]);
+                    let (first, second) = (&rows[2 * at], &rows[(2 * at + 1).min(R - 1)]);
                     let load = |row: &[Quad; QUADS]| has!(vld1_u8(row.as_chunks::<2>().0[pair].as_ptr().cast()));
                     *x = has!(vcombine_u8(load(first), load(second)));
                 }
