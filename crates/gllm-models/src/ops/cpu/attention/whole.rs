@@ -6,10 +6,13 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
-use super::{PARALLEL, Pages, Seen, TILE, attend};
+use super::{Pages, Seen, TILE, attend};
 use crate::kv_cache::{PAGE, padded};
 use crate::ops::cpu::simd::Isa;
 use crate::ops::rotary::HostRotation;
+
+/// Multiplications that are worth sharing, with threads that are awake: those of a text of a few words.
+const PARALLEL: usize = 1 << 16;
 
 /// What attention is computed with.
 #[derive(Clone, Copy, Debug)]
