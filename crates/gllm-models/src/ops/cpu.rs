@@ -4,6 +4,7 @@
 //! tensor. The functions of [`crate::ops`] call them where [`runs_here`] holds, and their composed body elsewhere.
 
 pub(crate) mod attention;
+mod awake;
 mod bf16;
 pub(crate) mod buffers;
 mod dense;
@@ -17,6 +18,7 @@ pub(crate) mod map;
 pub(crate) mod rms_norm;
 #[cfg(test)]
 mod roofline;
+mod rows;
 pub(crate) mod share;
 mod simd;
 

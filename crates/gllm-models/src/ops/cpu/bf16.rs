@@ -9,13 +9,11 @@
 use half::bf16;
 use rayon::prelude::*;
 
-use super::share::{Lines, PANEL, Panels, Part, Sums, TILE_ROWS, Then, finish, share};
+use super::rows::{Room, stride};
+use super::share::{Lines, PANEL, Panels, Part, Sums, TILE_ROWS, Then, finish, for_tile, prefetch, share, tiles};
 #[cfg(test)]
 use super::simd::Scalar;
 use super::simd::{LANES, Simd};
-
-/// Pairs of inputs that are summed before the next tile of rows: the panel's weights for them stay in the first cache.
-const STEP: usize = 192;
 
 /// Two numbers in bf16, the first in the low bits.
 pub(super) type Pair = u32;
@@ -83,18 +81,17 @@ fn round(pair: &[f32]) -> Pair {
     }
 }
 
-/// Rounds rows to pairs.
+/// Rounds rows to pairs: `[rows, stride]`.
 #[inline(always)]
-fn round_rows<P: Pairs>(isa: P, x: &[f32], inputs: usize) -> Vec<Pair> {
-    let mut pairs = Vec::with_capacity(x.len().div_ceil(inputs) * inputs.div_ceil(2));
-    for row in x.chunks_exact(inputs) {
+fn round_rows<P: Pairs>(isa: P, x: &[f32], inputs: usize, pairs: &mut [Pair], stride: usize) {
+    for (to, row) in pairs.chunks_exact_mut(stride).zip(x.chunks_exact(inputs)) {
         let (chunks, last) = row.as_chunks::<PANEL>();
-        for chunk in chunks {
-            pairs.extend(isa.round(chunk));
+        let (whole, rest) = to.split_at_mut(chunks.len() * LANES);
+        for (to, chunk) in whole.as_chunks_mut::<LANES>().0.iter_mut().zip(chunks) {
+            *to = isa.round(chunk);
         }
-        pairs.extend(last.chunks(2).map(round));
+        rest.iter_mut().zip(last.chunks(2)).for_each(|(to, pair)| *to = round(pair));
     }
-    pairs
 }
 
 /// What multiplies pairs.
@@ -194,31 +191,19 @@ impl PairKernel for Block<'_> {
     #[inline(always)]
     fn eval<P: Pairs>(self, isa: P) {
         let Self { layer, x, part: Part { rows, panels, y, width }, then } = self;
-        let (n_rows, pairs) = (rows.len(), layer.panels.inputs.div_ceil(2));
-        let x =
-            round_rows(isa, &x[rows.start * layer.panels.inputs..rows.end * layer.panels.inputs], layer.panels.inputs);
+        let (n_rows, inputs) = (rows.len(), layer.panels.inputs);
+        let (pairs, stride) = (inputs.div_ceil(2), stride(inputs.div_ceil(2)));
+        let mut room = Room::new(n_rows * stride);
+        let rounded = room.numbers();
+        round_rows(isa, &x[rows.start * inputs..rows.end * inputs], inputs, rounded, stride);
         let mut sums = vec![Lines([0.0; PANEL]); n_rows];
         for (index, panel) in panels.enumerate() {
             let weights = layer.panels.of(panel, pairs);
-            for first in (0..pairs).step_by(STEP) {
-                let step = first..pairs.min(first + STEP);
-                let weights = &weights[step.clone()];
-                let mut row = 0;
-                while row < n_rows {
-                    let rows = TILE_ROWS.into_iter().find(|rows| *rows <= n_rows - row).unwrap_or(1);
-                    let x = &x[row * pairs + step.start..];
-                    let sums = &mut sums[row..row + rows];
-                    if first == 0 {
-                        sums.fill(Lines([0.0; PANEL]));
-                    }
-                    match rows {
-                        12 => add_products::<P, 12>(isa, weights, x, pairs, sums),
-                        6 => add_products::<P, 6>(isa, weights, x, pairs, sums),
-                        3 => add_products::<P, 3>(isa, weights, x, pairs, sums),
-                        _ => add_products::<P, 1>(isa, weights, x, pairs, sums),
-                    }
-                    row += rows;
-                }
+            for rows in tiles(n_rows, TILE_ROWS[0]) {
+                let (x, n_rows) = (&rounded[rows.start * stride..], rows.len());
+                let sums = &mut sums[rows];
+                sums.fill(Lines([0.0; PANEL]));
+                for_tile!(n_rows, add_products::<P>(isa, weights, x, stride, sums));
             }
             finish(isa.floats(), &sums, &layer.panels.bias[panel], then, y, width, index * PANEL);
         }
@@ -246,6 +231,7 @@ fn add_products<P: Pairs, const R: usize>(
         *totals = [simd.load(&halves[0]), simd.load(&halves[1])];
     }
     for (pair, weights) in weights.iter().enumerate() {
+        prefetch(weights);
         let halves = weights.0.as_chunks::<LANES>().0;
         for (totals, row) in totals.iter_mut().zip(rows) {
             totals[0] = isa.dot(totals[0], row[pair], &halves[0]);

@@ -5,6 +5,8 @@
 
 use std::cell::RefCell;
 
+use super::awake::Awake;
+
 /// Most buffers that are kept: more than a block has at once.
 const MOST: usize = 8;
 
@@ -19,7 +21,8 @@ struct Spare {
     buffers: Vec<Vec<f32>>,
 }
 
-/// Runs a computation whose activations take each other's memory; nothing is kept behind it.
+/// Runs a computation whose activations take each other's memory; nothing is kept behind it. Meanwhile the other threads
+/// of its pool stay awake.
 pub(crate) fn reused<T>(work: impl FnOnce() -> T) -> T {
     struct Depth;
     impl Drop for Depth {
@@ -32,8 +35,12 @@ pub(crate) fn reused<T>(work: impl FnOnce() -> T) -> T {
             });
         }
     }
-    SPARE.with_borrow_mut(|spare| spare.depth += 1);
+    let is_first = SPARE.with_borrow_mut(|spare| {
+        spare.depth += 1;
+        spare.depth == 1
+    });
     let _depth = Depth;
+    let _awake = is_first.then(Awake::others);
     work()
 }
 

@@ -8,10 +8,12 @@
 
 use rayon::prelude::*;
 
-use super::share::{Lines, PANEL, Panels, Part, Sums, TILE_ROWS, Then, finish, share};
+use super::rows::{Room, stride};
+use super::share::{Lines, PANEL, Panels, Part, Sums, TILE_ROWS, Then, finish, for_tile, prefetch, share, tiles};
 use super::simd::{Isa, Kernel, LANES, Simd};
 
-/// Inputs that are summed before the next tile of rows: the panel's weights for them stay in the first cache.
+/// Inputs that are summed before the next tile of rows where tiles have few: the panel's weights for them stay in the
+/// first cache. A tile of many rows reads weights so seldom that the second cache gives them fast enough.
 const STEP: usize = 192;
 
 /// The weights of one or more layers with the same inputs.
@@ -74,27 +76,22 @@ impl Kernel for Block<'_> {
     fn eval<S: Simd>(self, simd: S) {
         let Self { layer, x, part: Part { rows, panels, y, width }, then } = self;
         let inputs = layer.panels.inputs;
-        let (n_rows, x) = (rows.len(), &x[rows.start * inputs..rows.end * inputs]);
+        let (n_rows, stride) = (rows.len(), stride(inputs));
+        let step = if S::ROWS < TILE_ROWS[0] { STEP } else { inputs };
+        let mut room = Room::new(n_rows * stride);
+        let apart: &mut [f32] = room.numbers();
+        for (to, row) in apart.chunks_exact_mut(stride).zip(x[rows.start * inputs..].chunks_exact(inputs)) {
+            to[..inputs].copy_from_slice(row);
+        }
         let mut sums = vec![Lines([0.0; PANEL]); n_rows];
         for (index, panel) in panels.enumerate() {
             let weights = layer.panels.of(panel, inputs);
             sums.fill(Lines([0.0; PANEL]));
-            for first in (0..inputs).step_by(STEP) {
-                let step = first..inputs.min(first + STEP);
-                let weights = &weights[step.clone()];
-                let mut row = 0;
-                while row < n_rows {
-                    let most = S::ROWS.min(n_rows - row);
-                    let rows = TILE_ROWS.into_iter().find(|rows| *rows <= most).unwrap_or(1);
-                    let x = &x[row * inputs + step.start..];
-                    let sums = &mut sums[row..row + rows];
-                    match rows {
-                        12 => add_products::<S, 12>(simd, weights, x, inputs, sums),
-                        6 => add_products::<S, 6>(simd, weights, x, inputs, sums),
-                        3 => add_products::<S, 3>(simd, weights, x, inputs, sums),
-                        _ => add_products::<S, 1>(simd, weights, x, inputs, sums),
-                    }
-                    row += rows;
+            for (index, weights) in weights.chunks(step).enumerate() {
+                for rows in tiles(n_rows, S::ROWS) {
+                    let (x, n_rows) = (&apart[rows.start * stride + index * step..], rows.len());
+                    let sums = &mut sums[rows];
+                    for_tile!(n_rows, add_products::<S>(simd, weights, x, stride, sums));
                 }
             }
             finish(simd, &sums, &layer.panels.bias[panel], then, y, width, index * PANEL);
@@ -136,6 +133,7 @@ fn add_vectors<S: Simd, const R: usize, const W: usize>(
         }
     }
     for (input, weights) in weights.iter().enumerate() {
+        prefetch(weights);
         let vectors = &weights.0.as_chunks::<LANES>().0[first..first + W];
         let mut weights = [simd.splat(0.0); W];
         for (weights, vector) in weights.iter_mut().zip(vectors) {

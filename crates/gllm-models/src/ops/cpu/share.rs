@@ -27,6 +27,28 @@ pub(super) type Sums = Lines<f32>;
 /// Rows that are multiplied with a panel at once, the most first.
 pub(super) const TILE_ROWS: [usize; 4] = [12, 6, 3, 1];
 
+/// Calls a function with the number of rows of a tile, at most the first of [`TILE_ROWS`], as its last constant.
+macro_rules! for_tile {
+    ($rows:expr, $function:ident::<$isa:ident>($($argument:expr),*)) => {
+        match $rows {
+            12 => $function::<$isa, 12>($($argument),*),
+            11 => $function::<$isa, 11>($($argument),*),
+            10 => $function::<$isa, 10>($($argument),*),
+            9 => $function::<$isa, 9>($($argument),*),
+            8 => $function::<$isa, 8>($($argument),*),
+            7 => $function::<$isa, 7>($($argument),*),
+            6 => $function::<$isa, 6>($($argument),*),
+            5 => $function::<$isa, 5>($($argument),*),
+            4 => $function::<$isa, 4>($($argument),*),
+            3 => $function::<$isa, 3>($($argument),*),
+            2 => $function::<$isa, 2>($($argument),*),
+            _ => $function::<$isa, 1>($($argument),*),
+        }
+    };
+}
+
+pub(super) use for_tile;
+
 /// Rows that a task takes through all panels: their activations stay in the cache.
 const TASK_ROWS: usize = 8 * TILE_ROWS[0];
 
@@ -152,6 +174,32 @@ pub(super) fn share_rows(
         std::thread::yield_now();
     });
     y
+}
+
+/// Rows in as few tiles as there can be of at most `most`, and as even ones: a tile of one row takes as long as one of two.
+#[inline(always)]
+pub(super) fn tiles(n_rows: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let n_tiles = n_rows.div_ceil(most);
+    (0..n_tiles).map(move |tile| tile * n_rows / n_tiles..(tile + 1) * n_rows / n_tiles)
+}
+
+/// Has weights read into the cache that come a little later.
+#[inline(always)]
+pub(super) fn prefetch<T>(weights: &Lines<T>) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+
+        let ahead = std::ptr::from_ref(weights).wrapping_add(8).cast::<i8>();
+        #[expect(unsafe_code, reason = "an instruction that every processor has")]
+        // SAFETY: it reads nothing: an address that isn't there is ignored.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(ahead);
+            _mm_prefetch::<_MM_HINT_T0>(ahead.wrapping_add(64));
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = weights;
 }
 
 /// Puts `then(sums + bias)` into the columns from `column` on.

@@ -6,11 +6,14 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
-use super::{PARALLEL, Pages, Seen, TILE, TileBias, attend};
+use super::{Pages, Seen, TILE, TileBias, attend};
 use crate::kv_cache::{PAGE, padded};
 use crate::ops::ScoreBias;
 use crate::ops::cpu::simd::Isa;
 use crate::ops::rotary::HostRotation;
+
+/// Multiplications that are worth sharing, with threads that are awake: those of a text of a few words.
+const PARALLEL: usize = 1 << 16;
 
 /// What attention is computed with.
 #[derive(Clone, Copy, Debug)]
