@@ -4,7 +4,7 @@ use burn::tensor::{Device as BurnDevice, Tensor, TensorReadError};
 use gllm_core::{Device, InferenceError, Result};
 
 #[cfg(feature = "wgpu")]
-mod gpu;
+pub(crate) mod gpu;
 
 /// A device that is ready to compute.
 #[derive(Clone, Debug)]

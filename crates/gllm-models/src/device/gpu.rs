@@ -93,29 +93,35 @@ fn computes(device: &Device) -> bool {
     read.is_ok_and(|values| values.is_ok_and(|values| values == [1.0, 2.0]))
 }
 
+/// Vulkan in software, opened once for all tests of the crate; `None`, said on stderr, where there is none.
+#[cfg(test)]
+pub(crate) fn software() -> Option<(Device, WgpuSetup)> {
+    static OPEN: std::sync::OnceLock<Option<(Device, WgpuSetup)>> = std::sync::OnceLock::new();
+    let open = || match Device::wgpu_options().device_kind(DeviceKind::Cpu).init_with_setup() {
+        Ok(opened) => Some(opened),
+        Err(error) => {
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "{error}, and in continuous integration tests may not be skipped"
+            );
+            eprintln!("skipped: {error}");
+            None
+        }
+    };
+    OPEN.get_or_init(open).clone()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Vulkan in software, as tests have it.
-    fn software() -> Option<Gpu> {
-        let (device, setup) = match Device::wgpu_options().device_kind(DeviceKind::Cpu).init_with_setup() {
-            Ok(opened) => opened,
-            Err(error) => {
-                assert!(
-                    std::env::var_os("CI").is_none(),
-                    "{error}, and in continuous integration tests may not be skipped"
-                );
-                eprintln!("skipped: {error}");
-                return None;
-            }
-        };
-        Some(Gpu { device: OpenDevice { device, description: "software".into() }, setup })
-    }
-
     #[test]
     fn a_device_that_is_lost_is_opened_again_and_again() {
-        let Some(mut gpu) = software() else { return };
+        let Some((device, setup)) = software() else { return };
+        assert!(computes(&device));
+        let shared = Gpu { device: OpenDevice { device, description: "software".into() }, setup };
+        // One that no other test computes on.
+        let mut gpu = shared.again().expect("another device");
         for _ in 0..3 {
             let device = gpu.device.device.clone();
             assert!(computes(&device));
