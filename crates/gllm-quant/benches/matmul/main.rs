@@ -42,6 +42,8 @@ struct Case {
     question: Value,
     layers: Vec<QLinear>,
     x: Vec<f32>,
+    /// Memory of the results, which a model keeps from step to step.
+    y: Vec<f32>,
     /// Of the layer's blocks.
     bytes: usize,
 }
@@ -59,16 +61,17 @@ impl Case {
         let layer = QLinear::new(&tensor, None).ok_or_else(|| format!("{of} has no kernel"))?;
         let copies = if rows == 1 { CACHES.div_ceil(bytes) } else { 1 };
         let x = (0..rows * inputs).map(|i| noise(i as u32 ^ 0x5555)).collect();
-        Ok(Self { question: question.clone(), layers: vec![layer; copies], x, bytes })
+        Ok(Self { question: question.clone(), layers: vec![layer; copies], x, y: Vec::new(), bytes })
     }
 
     /// Seconds of one product.
-    fn seconds(&self) -> f64 {
+    fn seconds(&mut self) -> f64 {
         // On a thread of the pool, as a model's layers run one after the other: none waits for a thread to wake.
         let (seconds, ()) = timed(|| {
             rayon::scope(|_| {
                 for layer in &self.layers {
-                    black_box(layer.forward(black_box(&self.x)));
+                    let y = std::mem::take(&mut self.y);
+                    self.y = black_box(QLinear::forward_together(&[layer], black_box(&self.x), y));
                 }
             });
         });

@@ -101,19 +101,40 @@ const GROUPS: usize = BLOCK / GROUP;
 /// Bytes that come into the cache together.
 const LINE: usize = 64;
 
-/// How many bytes ahead of the computation memory is asked for. It stops at each page by itself.
-const AHEAD: usize = 4096;
+/// How many bytes ahead of the computation memory is asked for. The processor stops at each page by itself; only where
+/// hardly anything is computed between loads, for codes of 8 bits, it does better alone.
+const AHEAD: usize = 8192;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[expect(unsafe_code, reason = "loads at places that the caller has checked")]
 /// # Safety
 /// The lengths are as [`super::Kernel::eval`] checks them.
 unsafe fn panel<F: StaticFormat>(panel: &[u8], span_blocks: usize, tile: &Tile<'_>, products: &mut [[f32; PANEL]]) {
+    // SAFETY: as for this function.
+    unsafe {
+        match products {
+            // The sums of a decoder's row stay in a register.
+            [_] => rows::<F, 1>(panel, span_blocks, tile, products),
+            _ => rows::<F, TILE_ROWS>(panel, span_blocks, tile, products),
+        }
+    }
+}
+
+/// As [`panel`], for at most `MOST` rows, and for one where that is the most.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[expect(unsafe_code, reason = "loads at places that the caller has checked")]
+/// # Safety
+/// As [`panel`].
+unsafe fn rows<F: StaticFormat, const MOST: usize>(
+    panel: &[u8],
+    span_blocks: usize,
+    tile: &Tile<'_>,
+    products: &mut [[f32; PANEL]],
+) {
     let format = const { F::FORMAT };
     let subs = format.subs;
-    // Aligned, in memory: there are too many for registers.
-    let mut totals = [_mm512_setzero_ps(); TILE_ROWS];
-    let totals = &mut totals[..products.len()];
+    let mut totals = [_mm512_setzero_ps(); MOST];
+    let totals = if MOST == 1 { &mut totals } else { &mut totals[..products.len()] };
     let mut at = panel.as_ptr();
     let mut codes = tile.codes.as_ptr();
     let mut place = 0;
@@ -141,8 +162,10 @@ unsafe fn panel<F: StaticFormat>(panel: &[u8], span_blocks: usize, tile: &Tile<'
                     }
                 }
                 let values = values::<F>(at.add(format.sub_bytes()));
-                for line in 0..format.block_bytes().div_ceil(LINE) {
-                    _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD + LINE * line).cast());
+                if format.bits < 8 {
+                    for line in 0..format.block_bytes().div_ceil(LINE) {
+                        _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD + LINE * line).cast());
+                    }
                 }
                 at = at.add(format.block_bytes());
                 for total in &mut *totals {
