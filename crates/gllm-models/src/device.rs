@@ -26,7 +26,7 @@ impl OpenDevice {
 /// Opens `device`; [`Device::Auto`] takes a real GPU where there is one, else the CPU, and logs which.
 ///
 /// # Errors
-/// [`InvalidConfig`] if that GPU isn't there, or the backend for it wasn't compiled in.
+/// [`gllm_core::InvalidConfig`] if that GPU isn't there, or the backend for it wasn't compiled in.
 pub fn open(device: Device) -> Result<OpenDevice> {
     let opened = match device {
         Device::Cpu => cpu(),

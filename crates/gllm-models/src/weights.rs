@@ -12,9 +12,9 @@ use burn::tensor::{AllocationProperty, Bytes, DType as BurnDType, Device, Shape,
 use gllm_core::{LoadError, LoadProblem, Precision, Result};
 use gllm_quant::{DType, GroupQuantized, QTensor, QuantizationConfig, RawTensor, WeightFiles};
 
+use crate::Target;
 use crate::config::read_json;
 use crate::layers::EmbeddingTable;
-use crate::{Target, threads};
 
 /// A place in the tree of weight names, such as `encoder.layer.0`.
 #[derive(Clone, Debug)]
@@ -42,17 +42,12 @@ struct Report {
 impl<'a> Weights<'a> {
     /// Reads all of a model through `read`, which gets the root of the names, then logs the tensors that
     /// were not asked for.
-    pub fn read<T: Send>(
+    pub fn read<T>(
         files: &WeightFiles,
         target: impl Into<Target>,
-        read: impl FnOnce(&Weights<'_>) -> Result<T> + Send,
+        read: impl FnOnce(&Weights<'_>) -> Result<T>,
     ) -> Result<T> {
         let target = target.into();
-        // What is packed for the processor is packed by the threads that will compute with it.
-        threads::run(target.device(), || Self::read_here(files, &target, read))
-    }
-
-    fn read_here<T>(files: &WeightFiles, target: &Target, read: impl FnOnce(&Weights<'_>) -> Result<T>) -> Result<T> {
         let report = RefCell::default();
         let quantization = quantization(files)?;
         let quantization = quantization.as_ref();

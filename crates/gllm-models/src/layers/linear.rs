@@ -10,7 +10,7 @@ use super::narrow_weight::NarrowWeight;
 use crate::device::is_cpu;
 #[cfg(feature = "cpu")]
 use crate::ops::FloatLinear;
-use crate::{Activation, Weights, ops};
+use crate::{Activation, Weights, ops, threads};
 
 /// `[outputs, inputs]` in the checkpoint; `bias`: `[outputs]`.
 #[derive(Debug)]
@@ -37,10 +37,10 @@ impl Linear {
             let blocks = if groups.is_none() { weights.quantized("weight", outputs, inputs)? } else { None };
             if groups.is_some() || blocks.is_some() {
                 let bias = has_bias.then(|| weights.values("bias", outputs)).transpose()?;
-                let layer = match (&groups, &blocks) {
+                let layer = threads::on_pool(|| match (&groups, &blocks) {
                     (Some(groups), _) => QLinear::from_groups(groups, bias),
                     (None, blocks) => blocks.as_ref().and_then(|blocks| QLinear::new(blocks, bias)),
-                };
+                });
                 if let Some(layer) = layer {
                     // It was copied into the kernels' order.
                     weights.release();
@@ -57,7 +57,7 @@ impl Linear {
         #[cfg(feature = "cpu")]
         if ops::has_kernels(weights.device()) {
             let weight = match groups {
-                Some(groups) => groups.dequantize(),
+                Some(groups) => threads::on_pool(|| groups.dequantize()),
                 None => weights.matrix("weight", outputs, inputs)?,
             };
             let bias = has_bias.then(|| weights.values("bias", outputs)).transpose()?;
@@ -66,7 +66,9 @@ impl Linear {
             return Ok(Self::Sorted(Box::new(layer)));
         }
         let weight = match groups {
-            Some(groups) => weights.upload(Bytes::from_elems(groups.dequantize()), [outputs, inputs]),
+            Some(groups) => {
+                weights.upload(Bytes::from_elems(threads::on_pool(|| groups.dequantize())), [outputs, inputs])
+            }
             None => weights.tensor("weight", [outputs, inputs])?,
         };
         let bias = has_bias.then(|| weights.tensor("bias", [outputs])).transpose()?;

@@ -9,6 +9,8 @@ use burn::tensor::quantization::{QuantScheme, QuantStore, QuantValue, ScaleDtype
 use burn::tensor::{Bytes, DType, Device, Shape, Tensor, TensorData, f16};
 use gllm_quant::{GroupQuantized, QTensor};
 
+use crate::threads;
+
 /// `[outputs, inputs]`.
 #[derive(Debug)]
 pub(crate) struct NarrowWeight(Tensor<2>);
@@ -24,7 +26,7 @@ impl NarrowWeight {
 
     /// Weights with scales for groups of inputs. They have zero points, which Burn's tensors don't.
     pub(crate) fn from_groups(weight: &GroupQuantized, device: &Device) -> Self {
-        Self::from_floats(weight.dequantize(), [weight.outputs, weight.inputs], device)
+        Self::from_floats(threads::on_pool(|| weight.dequantize()), [weight.outputs, weight.inputs], device)
     }
 
     /// A scale for each 32 codes.

@@ -14,6 +14,7 @@ use super::share::{Lines, PANEL, Panels, Part, Sums, TILE_ROWS, Then, finish, fo
 #[cfg(test)]
 use super::simd::Scalar;
 use super::simd::{LANES, Simd};
+use crate::threads;
 
 /// Two numbers in bf16, the first in the low bits.
 pub(super) type Pair = u32;
@@ -40,11 +41,13 @@ impl Bf16Linear {
     fn with(isa: Isa, weight: &[f32], bias: Option<&[f32]>, inputs: usize) -> Self {
         let (outputs, pairs) = (weight.len() / inputs, inputs.div_ceil(2));
         let mut panels = vec![Lines([0; PANEL]); outputs.div_ceil(PANEL) * pairs];
-        let of_panels = weight.par_chunks(inputs * PANEL);
-        panels.par_chunks_exact_mut(pairs).zip(of_panels).for_each(|(panel, rows)| {
-            for (lane, row) in rows.chunks_exact(inputs).enumerate() {
-                panel.iter_mut().zip(row.chunks(2)).for_each(|(to, pair)| to.0[lane] = round(pair));
-            }
+        let of_panels = panels.par_chunks_exact_mut(pairs).zip(weight.par_chunks(inputs * PANEL));
+        threads::on_pool(|| {
+            of_panels.for_each(|(panel, rows)| {
+                for (lane, row) in rows.chunks_exact(inputs).enumerate() {
+                    panel.iter_mut().zip(row.chunks(2)).for_each(|(to, pair)| to.0[lane] = round(pair));
+                }
+            });
         });
         Self { panels: Panels::new([inputs, outputs], panels, bias), isa }
     }

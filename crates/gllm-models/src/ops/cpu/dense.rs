@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use super::rows::{Room, stride};
 use super::share::{Lines, PANEL, Panels, Part, Sums, TILE_ROWS, Then, finish, for_tile, prefetch, share, tiles};
 use super::simd::{Isa, Kernel, LANES, Simd};
+use crate::threads;
 
 /// Inputs that are summed before the next tile of rows where tiles have few: the panel's weights for them stay in the
 /// first cache. A tile of many rows reads weights so seldom that the second cache gives them fast enough.
@@ -28,10 +29,13 @@ impl DenseLinear {
     pub(crate) fn new(weight: &[f32], bias: Option<&[f32]>, inputs: usize) -> Self {
         let outputs = weight.len() / inputs;
         let mut panels = vec![Lines([0.0; PANEL]); outputs.div_ceil(PANEL) * inputs];
-        panels.par_chunks_exact_mut(inputs).zip(weight.par_chunks(inputs * PANEL)).for_each(|(panel, rows)| {
-            for (lane, row) in rows.chunks_exact(inputs).enumerate() {
-                panel.iter_mut().zip(row).for_each(|(to, weight)| to.0[lane] = *weight);
-            }
+        let of_panels = panels.par_chunks_exact_mut(inputs).zip(weight.par_chunks(inputs * PANEL));
+        threads::on_pool(|| {
+            of_panels.for_each(|(panel, rows)| {
+                for (lane, row) in rows.chunks_exact(inputs).enumerate() {
+                    panel.iter_mut().zip(row).for_each(|(to, weight)| to.0[lane] = *weight);
+                }
+            });
         });
         Self { panels: Panels::new([inputs, outputs], panels, bias) }
     }

@@ -9,6 +9,7 @@
 
 #![expect(clippy::inline_always, reason = "compiled anew for each instruction set")]
 
+mod codes;
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 mod neon;
 #[cfg(target_arch = "x86_64")]
@@ -18,9 +19,11 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use self::codes::Codes;
 use super::erf::rough_gelu;
 use super::share::{self, Lines, PANEL, Panels, Part, Sums, TILE_ROWS, Then, share};
 use super::simd::{LANES, Scalar, Simd};
+use crate::threads;
 
 /// Inputs whose codes lie together, for each output.
 const QUAD: usize = 4;
@@ -52,13 +55,6 @@ pub(super) struct PanelGroup {
     sums: Lines<f32>,
 }
 
-/// How the codes of a group of inputs are to be read, for each row of a tile of the most rows.
-#[derive(Clone, Copy, Debug)]
-struct Ranges {
-    steps: [f32; TILE_ROWS[0]],
-    lows: [f32; TILE_ROWS[0]],
-}
-
 impl Int8Linear {
     /// Whether this processor multiplies codes with instructions that there is a kernel for.
     pub(crate) fn is_fast() -> bool {
@@ -80,7 +76,10 @@ impl Int8Linear {
             isa.arrange(&mut made.codes);
             made
         });
-        Self { panels: Panels::new([inputs, outputs], groups.collect(), bias), isa }
+        // Taken by the caller: what a thread of the pool took, it would keep from the others once it is free again.
+        let mut panels = Vec::with_capacity(n_panels * n_groups);
+        threads::on_pool(|| groups.collect_into_vec(&mut panels));
+        Self { panels: Panels::new([inputs, outputs], panels, bias), isa }
     }
 
     /// Layers one after the other as one, as [`Panels::joined`].
@@ -136,88 +135,6 @@ impl PanelGroup {
         }
         made
     }
-}
-
-/// Rows of activations in codes.
-struct Codes {
-    /// `[groups, rows]`.
-    quads: Vec<[Quad; QUADS]>,
-    /// `[groups, tiles]`.
-    ranges: Vec<Ranges>,
-    rows: usize,
-}
-
-impl Codes {
-    /// Room for those of rows of `inputs`.
-    fn new(rows: usize, inputs: usize) -> Self {
-        let groups = inputs.div_ceil(GROUP);
-        let nothing = Ranges { steps: [0.0; TILE_ROWS[0]], lows: [0.0; TILE_ROWS[0]] };
-        Self {
-            quads: vec![[0; QUADS]; groups * rows],
-            ranges: vec![nothing; groups * rows.div_ceil(TILE_ROWS[0])],
-            rows,
-        }
-    }
-
-    #[inline(always)]
-    fn of<S: Simd>(simd: S, x: &[f32], inputs: usize) -> Self {
-        let mut made = Self::new(x.len() / inputs, inputs);
-        for (row, x) in x.chunks_exact(inputs).enumerate() {
-            for (group, x) in x.chunks(GROUP).enumerate() {
-                made.put(simd, (row, group), x);
-            }
-        }
-        made
-    }
-
-    /// Sets a group of a row.
-    #[inline(always)]
-    fn put<S: Simd>(&mut self, simd: S, (row, group): (usize, usize), x: &[f32]) {
-        let (step, low) = quantize(simd, x, &mut self.quads[group * self.rows + row]);
-        let ranges = &mut self.ranges[group * self.rows.div_ceil(TILE_ROWS[0]) + row / TILE_ROWS[0]];
-        ranges.steps[row % TILE_ROWS[0]] = step;
-        ranges.lows[row % TILE_ROWS[0]] = low;
-    }
-}
-
-/// Added to a number below 2²², it leaves the nearest integer in the lowest bits, the even one of two.
-const ROUND: f32 = (3 << 22) as f32;
-
-/// Writes the codes of a group, and returns their step and the number that code 0 stands for. Where a number isn't
-/// finite, neither are they.
-#[inline(always)]
-fn quantize<S: Simd>(simd: S, x: &[f32], quads: &mut [Quad; QUADS]) -> (f32, f32) {
-    let mut padded = [x[0]; GROUP];
-    let x: &[f32; GROUP] = if let Some(x) = x.as_array() {
-        x
-    } else {
-        padded[..x.len()].copy_from_slice(x);
-        &padded
-    };
-    let vectors = x.as_chunks::<LANES>().0;
-    let (mut lowest, mut highest) = (simd.splat(f32::INFINITY), simd.splat(f32::NEG_INFINITY));
-    let mut zero = simd.splat(0.0);
-    for vector in vectors {
-        let x = simd.load(vector);
-        lowest = simd.min(x, lowest);
-        highest = simd.max(x, highest);
-        // Unless a number isn't finite: comparisons lose what isn't a number.
-        zero = simd.fma(x, simd.splat(0.0), zero);
-    }
-    if simd.has_nan(zero) {
-        return (f32::NAN, f32::NAN);
-    }
-    let low = simd.smallest(lowest);
-    let span = simd.largest(highest) - low;
-    let inverse = 255.0 / span;
-    // Infinite for numbers that are all the same, or nearly.
-    let inverse = if inverse.is_finite() { inverse } else { 0.0 };
-    let (off, factor, round) = (simd.splat(low), simd.splat(inverse), simd.splat(ROUND));
-    for (quads, vector) in quads.as_chunks_mut::<{ LANES / QUAD }>().0.iter_mut().zip(vectors) {
-        let codes = simd.fma(simd.sub(simd.load(vector), off), factor, round);
-        *quads = simd.low_bytes(codes);
-    }
-    (span / 255.0, low)
 }
 
 /// What multiplies the codes of a group.
