@@ -23,7 +23,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Precompiled, String> {
     };
     let units: Vec<u32> = units.iter().map(|unit| u32::from_le_bytes(*unit)).collect();
     let replacements = str::from_utf8(replacements).map_err(|e| e.to_string())?;
-    for (place, &unit) in units.iter().enumerate().filter(|(_, unit)| **unit & IS_VALUE == 0) {
+    // The walk starts at the root without asking what kind of unit it is; no other value is walked through.
+    for (place, &unit) in units.iter().enumerate().filter(|(place, unit)| *place == 0 || **unit & IS_VALUE == 0) {
         let block = place ^ offset(unit);
         if block | 0xff >= units.len() {
             return Err(format!("unit {place}, which leads out of the table"));
@@ -78,9 +79,12 @@ mod tests {
     #[test]
     fn tables_that_lead_out_of_themselves_are_refused() {
         let whole = table();
-        for (place, unit) in
-            [(0, 1024 << 10), (256 ^ 0x61, u32::from(b'a') | 1 << 8 | 1 << 31 >> 1), (512, 9 | IS_VALUE)]
-        {
+        for (place, unit) in [
+            (0, 1024 << 10),
+            (0, 1024 << 10 | IS_VALUE),
+            (256 ^ 0x61, u32::from(b'a') | 1 << 8 | 1 << 31 >> 1),
+            (512, 9 | IS_VALUE),
+        ] {
             let mut broken = whole.clone();
             broken[UNIT * (place + 1)..][..UNIT].copy_from_slice(&u32::to_le_bytes(unit));
             assert!(parse(&broken).is_err(), "{place}");
