@@ -22,6 +22,8 @@ pub(crate) use activation::activate;
 pub(crate) use add_norm::{add_norm, norm};
 pub(crate) use attention::{AttentionPattern, attention};
 #[cfg(feature = "cpu")]
+pub(crate) use cpu::awake::awake;
+#[cfg(feature = "cpu")]
 pub(crate) use cpu::buffers::reused;
 #[cfg(feature = "cpu")]
 pub(crate) use cpu::layer_norm::Norm;

@@ -1,6 +1,7 @@
 //! Texts to tokens, tokens to batches, and tokens back to texts.
 
 mod batch;
+mod charsmap;
 pub(crate) mod gguf_tokenizer;
 mod stop_strings;
 mod text_stream;

@@ -26,7 +26,7 @@ pub(crate) fn run<T: Send>(device: &Device, work: impl FnOnce() -> T + Send) -> 
         return work();
     }
     #[cfg(feature = "cpu")]
-    let work = || crate::ops::reused(work);
+    let work = || crate::ops::awake(|| crate::ops::reused(work));
     on_pool(work)
 }
 

@@ -4,7 +4,7 @@
 //! tensor. The functions of [`crate::ops`] call them where [`runs_here`] holds, and their composed body elsewhere.
 
 pub(crate) mod attention;
-mod awake;
+pub(super) mod awake;
 mod bf16;
 pub(crate) mod buffers;
 mod dense;

@@ -45,17 +45,10 @@ impl ScoreBias {
         self.values.len() / self.n_heads
     }
 
-    /// What a head adds, by the offset.
+    /// What a head adds to the scores of the queries from `first` on.
     #[cfg(feature = "cpu")]
-    pub(crate) fn of_head(&self, head: usize) -> &[f32] {
-        &self.values[head * self.width()..(head + 1) * self.width()]
-    }
-
-    /// Where in [`ScoreBias::of_head`] is what is added for the query at this place and the key at 0; what is added for the
-    /// keys behind follows.
-    #[cfg(feature = "cpu")]
-    pub(crate) fn start(&self, query: usize) -> usize {
-        self.max_len - 1 - query
+    pub(crate) fn of_head(&self, head: usize, first: usize) -> HeadBias<'_> {
+        HeadBias::new(&self.values[head * self.width()..(head + 1) * self.width()], self.max_len - 1 - first)
     }
 
     /// The same on a device, `[n_heads, offsets]`.
@@ -68,6 +61,27 @@ impl ScoreBias {
         let place = |query: usize, key: usize| (self.max_len - 1 + key - query) as i32;
         let places: Vec<i32> = (0..len).flat_map(|query| (0..len).map(move |key| place(query, key))).collect();
         Tensor::from_data(TensorData::new(places, [len * len]), device)
+    }
+}
+
+/// What a head adds to the scores of some queries, one behind the other.
+#[cfg(feature = "cpu")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeadBias<'a> {
+    by_offset: &'a [f32],
+    /// Where in it the first query has its key 0; each later query has it one place before.
+    start: usize,
+}
+
+#[cfg(feature = "cpu")]
+impl<'a> HeadBias<'a> {
+    pub(crate) fn new(by_offset: &'a [f32], start: usize) -> Self {
+        Self { by_offset, start }
+    }
+
+    /// What is added for the `query`th of them, from this key on; nothing for one that only fills up a tile.
+    pub(crate) fn of(self, query: usize, key: usize) -> &'a [f32] {
+        self.by_offset.get(self.start.saturating_sub(query) + key..).unwrap_or_default()
     }
 }
 

@@ -13,7 +13,6 @@
 //! `tokenizer.json` of the families for their regular expressions and normalisers.
 
 mod byte_level;
-mod charsmap;
 pub(crate) mod pre_tokenizers;
 mod sentence_piece;
 mod template;

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{Encoding, PostProcessor, TruncationDirection};
 
-use super::gguf_tokenizer;
 use super::token_bytes::TokenBytes;
+use super::{charsmap, gguf_tokenizer};
 use crate::config::{read_json, unsupported};
 use crate::threads;
 
@@ -143,6 +143,7 @@ impl Tokenizer {
         let corrupt =
             |reason: String| LoadError::new(&path, LoadProblem::Corrupt { format: "tokenizer".into(), reason });
         let mut inner = tokenizers::Tokenizer::from_file(&path).map_err(|e| corrupt(e.to_string()))?;
+        inner.get_normalizer().map_or(Ok(()), charsmap::check).map_err(corrupt)?;
         let config: TokenizerConfig = read_json(&folder.join("tokenizer_config.json"))?.unwrap_or_default();
         let sentence: SentenceBertConfig = read_json(&folder.join("sentence_bert_config.json"))?.unwrap_or_default();
         let map: SpecialTokens = read_json(&folder.join("special_tokens_map.json"))?.unwrap_or_default();

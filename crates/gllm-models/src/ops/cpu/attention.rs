@@ -16,6 +16,7 @@ use std::ops::Range;
 use super::exp::{exp, tanh};
 use super::simd::{Isa, Kernel, LANES, Simd};
 use crate::kv_cache::{PAGE, padded};
+use crate::ops::score_bias::HeadBias;
 
 pub(crate) use cached::{CachedAttention, QkWeights};
 pub(crate) use whole::WholeAttention;
@@ -40,24 +41,8 @@ struct Seen<'a, P> {
     pages: &'a P,
     /// Scores `s` become `c · tanh(s / c)`.
     soft_cap: Option<f32>,
-    bias: Option<TileBias<'a>>,
-}
-
-/// What is added to the scores of a tile.
-#[derive(Clone, Copy)]
-struct TileBias<'a> {
-    /// By the offset of the key from the query.
-    of_head: &'a [f32],
-    /// Where in it the tile's first query has its place 0; each later one has it one place before.
-    start: usize,
-}
-
-impl<'a> TileBias<'a> {
-    /// What is added for a query, from the first place of a page on.
-    fn of(self, query: usize, page: usize) -> &'a [f32] {
-        // What fills up a tile may have none.
-        self.of_head.get(self.start.saturating_sub(query) + page * PAGE..).unwrap_or_default()
-    }
+    /// What is added to the scores of the tile's queries.
+    bias: Option<HeadBias<'a>>,
 }
 
 /// Lets up to [`TILE`] queries attend. `query` writes the `index`th of them, scaled; it sees the places `visible(index)`,
@@ -147,7 +132,7 @@ impl<P: Pages, const T: usize> Kernel for Tile<'_, P, T> {
                 let out = &mut out[query * width..(query + 1) * width];
                 let state = (&mut largest[query], &mut sums[query]);
                 if let Some(bias) = bias {
-                    add_bias(simd, &mut weights[query], bias.of(query, page));
+                    add_bias(simd, &mut weights[query], bias.of(query, page * PAGE));
                 }
                 softmax_step(simd, &mut weights[query], visible, *soft_cap, state, out);
             }
@@ -403,7 +388,7 @@ mod tests {
             let visible =
                 |index: usize| [0..1, 0..64, 3..70, 60..191, 130..131, 0..192, 63..65, 128..192][index].clone();
             let of_head: Vec<f32> = (0..2 * places).map(|i| number(i * 13 + 3) * 0.5).collect();
-            let bias = Some(TileBias { of_head: &of_head, start: TILE });
+            let bias = Some(HeadBias::new(&of_head, TILE));
             for (soft_cap, bias) in [(None, None), (Some(3.0), None), (None, bias), (Some(3.0), bias)] {
                 let seen = Seen { pages: &pages, soft_cap, bias };
                 for n_queries in 1..=TILE {
@@ -418,7 +403,7 @@ mod tests {
                         for (found, exact) in found.iter().zip(exact) {
                             assert!((f64::from(*found) - exact).abs() <= 2e-5, "{head_dim}: {found}, expected {exact}");
                         }
-                        let bias = bias.map(|bias| TileBias { start: bias.start - index, ..bias });
+                        let bias = bias.map(|_| HeadBias::new(&of_head, TILE - index));
                         let seen = Seen { pages: &pages, soft_cap, bias };
                         let alone = |isa| attend(isa, &seen, 1, head_dim, |_, q| query(index, q), |_| visible(index));
                         assert!(Isa::all().all(|isa| alone(isa) == *found), "{head_dim}, query {index} alone");

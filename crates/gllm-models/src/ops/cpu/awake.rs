@@ -4,6 +4,7 @@
 //! longer than a product with a short text's rows. While a computation is under way, the others look for work without
 //! pause, up to [`PATIENCE`]. Nothing waits for them: one that is busy elsewhere, or tired, is only missed.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,12 +14,26 @@ use rayon::Yield;
 /// How long a thread looks for work in vain: longer than the serial part of a block on a short text.
 const PATIENCE: Duration = Duration::from_micros(100);
 
-/// A computation; its end is the other threads' too.
-pub(super) struct Awake(Arc<AtomicBool>);
+thread_local! {
+    static COMPUTES: Cell<bool> = const { Cell::new(false) };
+}
 
-impl Awake {
-    /// Has the other threads of the caller's pool stay awake.
-    pub(super) fn others() -> Self {
+/// Runs a computation while the other threads of the caller's pool stay awake. One within another changes nothing.
+pub(crate) fn awake<T>(work: impl FnOnce() -> T) -> T {
+    if COMPUTES.replace(true) {
+        return work();
+    }
+    let _computation = Computation::begin();
+    work()
+}
+
+/// The outermost computation of a thread; its end is the other threads' too.
+struct Computation {
+    is_over: Arc<AtomicBool>,
+}
+
+impl Computation {
+    fn begin() -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         if let Some(own) = rayon::current_thread_index()
             && rayon::current_num_threads() > 1
@@ -30,13 +45,14 @@ impl Awake {
                 }
             });
         }
-        Self(is_over)
+        Self { is_over }
     }
 }
 
-impl Drop for Awake {
+impl Drop for Computation {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.is_over.store(true, Ordering::Relaxed);
+        COMPUTES.set(false);
     }
 }
 
@@ -62,12 +78,8 @@ mod tests {
         let pool = ThreadPoolBuilder::new().num_threads(3).build().expect("threads");
         let compute = |seed: u64| {
             pool.install(|| {
-                let _awake = Awake::others();
-                let inner = |i| {
-                    let _awake = Awake::others();
-                    (0..i).into_par_iter().sum::<u64>()
-                };
-                (0..seed).into_par_iter().map(inner).sum::<u64>()
+                let inner = |i| awake(|| (0..i).into_par_iter().sum::<u64>());
+                awake(|| (0..seed).into_par_iter().map(inner).sum::<u64>())
             })
         };
         std::thread::scope(|scope| {
@@ -82,6 +94,7 @@ mod tests {
 
     #[test]
     fn outside_of_a_pool_nothing_happens() {
-        drop(Awake::others());
+        assert_eq!(awake(|| awake(|| 1) + 1), 2);
+        assert!(!COMPUTES.get());
     }
 }

@@ -5,8 +5,6 @@
 
 use std::cell::RefCell;
 
-use super::awake::Awake;
-
 /// Most buffers that are kept: more than a block has at once.
 const MOST: usize = 8;
 
@@ -21,8 +19,7 @@ struct Spare {
     buffers: Vec<Vec<f32>>,
 }
 
-/// Runs a computation whose activations take each other's memory; nothing is kept behind it. Meanwhile the other threads
-/// of its pool stay awake.
+/// Runs a computation whose activations take each other's memory; nothing is kept behind it.
 pub(crate) fn reused<T>(work: impl FnOnce() -> T) -> T {
     struct Depth;
     impl Drop for Depth {
@@ -35,12 +32,8 @@ pub(crate) fn reused<T>(work: impl FnOnce() -> T) -> T {
             });
         }
     }
-    let is_first = SPARE.with_borrow_mut(|spare| {
-        spare.depth += 1;
-        spare.depth == 1
-    });
+    SPARE.with_borrow_mut(|spare| spare.depth += 1);
     let _depth = Depth;
-    let _awake = is_first.then(Awake::others);
     work()
 }
 

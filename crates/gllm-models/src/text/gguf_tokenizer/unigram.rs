@@ -13,10 +13,10 @@ use tokenizers::normalizers::replace::ReplacePattern;
 use tokenizers::normalizers::{NormalizerWrapper, Replace, Sequence, Strip};
 use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
 
-use super::charsmap;
 use super::template::{self, Added};
 use super::vocabulary::{Kind, UNKNOWN_ID, Vocabulary};
 use crate::config::bad_field;
+use crate::text::charsmap;
 
 const CHARSMAP: &str = "tokenizer.ggml.precompiled_charsmap";
 const ADD_SPACE: &str = "tokenizer.ggml.add_space_prefix";

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
-use super::{Pages, Seen, TILE, TileBias, attend};
+use super::{Pages, Seen, TILE, attend};
 use crate::kv_cache::{PAGE, padded};
 use crate::ops::ScoreBias;
 use crate::ops::cpu::simd::Isa;
@@ -110,7 +110,7 @@ impl WholeAttention<'_> {
                 Some(reach) => (first + index).saturating_sub(reach)..len.min(first + index + reach + 1),
                 None => 0..len,
             };
-            let bias = self.bias.map(|bias| TileBias { of_head: bias.of_head(head), start: bias.start(first) });
+            let bias = self.bias.map(|bias| bias.of_head(head, first));
             let seen = Seen { pages: &pages, soft_cap: None, bias };
             out.extend(attend(isa, &seen, TILE.min(len - first), head_dim, query, visible));
         }

@@ -5,12 +5,35 @@
 //! `Normalizer` of SentencePiece, `darts.h` of darts-clone. `tokenizers` takes each place as it finds it, so that each
 //! must be within the table.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use tokenizers::NormalizerWrapper;
 use tokenizers::normalizers::Precompiled;
 
 const UNIT: usize = 4;
 
 /// Set in a unit that has the place of a replacement.
 const IS_VALUE: u32 = 1 << 31;
+
+/// A table as `tokenizer.json` has it.
+#[derive(Deserialize)]
+struct Encoded {
+    precompiled_charsmap: String,
+}
+
+/// What is wrong with the tables of a normalizer, if it has any.
+pub(super) fn check(normalizer: &NormalizerWrapper) -> Result<(), String> {
+    match normalizer {
+        NormalizerWrapper::Sequence(parts) => parts.as_ref().iter().try_for_each(check),
+        NormalizerWrapper::Precompiled(table) => {
+            let encoded = serde_json::to_value(table).and_then(Encoded::deserialize).map_err(|e| e.to_string())?;
+            let bytes = STANDARD.decode(encoded.precompiled_charsmap).map_err(|e| e.to_string())?;
+            parse(&bytes).map(drop).map_err(|reason| format!("precompiled_charsmap has {reason}"))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// The table in `bytes`, or what is wrong with them.
 pub(super) fn parse(bytes: &[u8]) -> Result<Precompiled, String> {
@@ -46,6 +69,7 @@ fn offset(unit: u32) -> usize {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tokenizers::normalizers::{Lowercase, Sequence};
     use tokenizers::{NormalizedString, Normalizer};
 
     use super::*;
@@ -91,6 +115,18 @@ mod tests {
         }
         for broken in [&[][..], &whole[..3], &whole[..1000], &bytes(&[], "")] {
             assert!(parse(broken).is_err());
+        }
+    }
+
+    #[test]
+    fn tables_are_found_wherever_they_are_in_a_normalizer() {
+        let mut broken = table();
+        broken[UNIT + 3] = 0xff;
+        let table = |bytes: &[u8]| NormalizerWrapper::from(Precompiled::from(bytes).expect("a table's form"));
+        let within = |table| NormalizerWrapper::from(Sequence::new(vec![NormalizerWrapper::from(Lowercase), table]));
+        assert_eq!(check(&within(table(&self::table()))), Ok(()));
+        for normalizer in [table(&broken), within(table(&broken)), within(within(table(&broken)))] {
+            assert_eq!(check(&normalizer), Err("precompiled_charsmap has unit 0, which leads out of the table".into()));
         }
     }
 
