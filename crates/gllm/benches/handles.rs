@@ -3,7 +3,11 @@
 //!
 //! `cargo xtask bench handles --corpus FILE [--json]`: a corpus is a text a line.
 
+use std::cell::Cell;
+use std::future::poll_fn;
 use std::path::PathBuf;
+use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -68,8 +72,9 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         alone.push(timed(|| direct.embeddings([*text]).generate().map(drop))?);
         asked.push(timed(|| handle.embed(text).map(drop))?);
     }
-    let delay = worst_delay(a_thousand_futures(&handle.clone().into_async(), &texts))?;
-    let delay_of_the_system = worst_delay(a_batch_elsewhere(&direct, &texts))?;
+    let turn = Rc::new(Cell::new(Duration::ZERO));
+    let delay = worst_delay(a_thousand_futures(&handle.clone().into_async(), &texts, &turn))?;
+    let delay_without = worst_delay(a_batch_elsewhere(&direct, &texts))?;
 
     let per_second = |seconds: f64| texts.len() as f64 / seconds;
     let (batch, callers) = (percentile(batch, 50), percentile(callers, 50));
@@ -85,9 +90,11 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         "handle_single_p50_ms": percentile(asked.clone(), 50) * 1e3,
         "direct_single_p95_ms": percentile(alone, 95) * 1e3,
         "handle_single_p95_ms": percentile(asked, 95) * 1e3,
-        "executor_worst_delay_ms": milliseconds(delay.whole),
-        "executor_worst_blocked_ms": delay.blocked.map(milliseconds),
-        "executor_worst_delay_without_futures_ms": milliseconds(delay_of_the_system.whole),
+        "futures_longest_turn_ms": turn.get().as_secs_f64() * 1e3,
+        "executor_worst_delay_ms": delay.milliseconds(|time| time.whole),
+        "executor_worst_delay_on_a_core_ms": delay.milliseconds(|time| time.on_a_core),
+        "executor_worst_delay_without_futures_ms": delay_without.milliseconds(|time| time.whole),
+        "executor_worst_delay_without_futures_on_a_core_ms": delay_without.milliseconds(|time| time.on_a_core),
     });
     if arguments.json {
         println!("{report:#}");
@@ -118,56 +125,96 @@ fn from_threads(handle: &EmbedderHandle, texts: &[&str], threads: usize) -> Resu
     })
 }
 
-/// How late a task that wakes after each [`TICK`] was at worst, on the same thread as `work`.
-struct Delay {
-    /// By the clock, whatever the cause.
+/// A time on one thread.
+#[derive(Clone, Copy, Default)]
+struct Span {
+    /// By the clock.
     whole: Duration,
-    /// Without the time in which the thread could have run and the system gave the cores to others: what the futures
-    /// themselves took from the task. Nothing where the system doesn't tell (Linux does).
-    blocked: Option<Duration>,
+    /// Without the time in which the thread was ready and the system gave the cores to others. The same as the whole
+    /// where the system doesn't tell (Linux does).
+    on_a_core: Duration,
 }
 
-impl Delay {
-    fn or_longer(self, other: &Self) -> Self {
-        let blocked = self.blocked.zip(other.blocked).map(|(one, other)| one.max(other));
-        Self { whole: self.whole.max(other.whole), blocked }
+impl Span {
+    fn beyond(self, allowed: Duration) -> Self {
+        Self { whole: self.whole.saturating_sub(allowed), on_a_core: self.on_a_core.saturating_sub(allowed) }
+    }
+}
+
+/// Measures a [`Span`].
+struct Stopwatch {
+    start: Instant,
+    waited: Duration,
+}
+
+impl Stopwatch {
+    fn start() -> Self {
+        Self { waited: waited_for_a_core(), start: Instant::now() }
+    }
+
+    fn stop(self) -> Span {
+        let whole = self.start.elapsed();
+        Span { whole, on_a_core: whole.saturating_sub(waited_for_a_core().saturating_sub(self.waited)) }
     }
 }
 
 /// The time that this thread was ready and waited for a core, since it began (Documentation/scheduler/sched-stats).
-fn waited_for_a_core() -> Option<Duration> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    text.split(' ').nth(1)?.parse().ok().map(Duration::from_nanos)
+fn waited_for_a_core() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split(' ').nth(1).and_then(|waited| waited.parse().ok()).map_or(Duration::ZERO, Duration::from_nanos)
 }
 
-fn worst_delay(work: impl Future<Output = Result<()>>) -> std::result::Result<Delay, Box<dyn std::error::Error>> {
+/// The longest of some spans, each way of measuring by itself.
+#[derive(Clone, Default)]
+struct Worst(Rc<Cell<Span>>);
+
+impl Worst {
+    fn see(&self, span: Span) {
+        let Span { whole, on_a_core } = self.0.get();
+        self.0.set(Span { whole: whole.max(span.whole), on_a_core: on_a_core.max(span.on_a_core) });
+    }
+
+    fn milliseconds(&self, of: fn(Span) -> Duration) -> f64 {
+        of(self.0.get()).as_secs_f64() * 1e3
+    }
+}
+
+/// How late a task that wakes after each [`TICK`] is at worst, on the same thread as `work`.
+fn worst_delay(work: impl Future<Output = Result<()>>) -> Result<Worst> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let (worst, is_over) = (Worst::default(), Rc::new(Cell::new(false)));
     let tasks = tokio::task::LocalSet::new();
-    let is_over = std::rc::Rc::new(std::cell::Cell::new(false));
-    let seen = std::rc::Rc::clone(&is_over);
-    let ticker = tasks.spawn_local(async move {
-        let mut worst = Delay { whole: Duration::ZERO, blocked: Some(Duration::ZERO) };
-        while !seen.get() {
-            let (start, waited) = (Instant::now(), waited_for_a_core());
-            tokio::time::sleep(TICK).await;
-            let whole = start.elapsed().saturating_sub(TICK);
-            let waited = waited.zip(waited_for_a_core()).map(|(before, after)| after.saturating_sub(before));
-            worst = worst.or_longer(&Delay { whole, blocked: waited.map(|waited| whole.saturating_sub(waited)) });
+    tasks.spawn_local({
+        let (worst, is_over) = (worst.clone(), Rc::clone(&is_over));
+        async move {
+            while !is_over.get() {
+                let tick = Stopwatch::start();
+                tokio::time::sleep(TICK).await;
+                worst.see(tick.stop().beyond(TICK));
+            }
         }
-        worst
     });
-    runtime.block_on(tasks.run_until(async move {
-        work.await?;
-        is_over.set(true);
-        Ok(ticker.await?)
-    }))
+    runtime.block_on(tasks.run_until(work))?;
+    is_over.set(true);
+    runtime.block_on(tasks);
+    Ok(worst)
 }
 
-/// 1,000 futures that wait for an answer each.
-async fn a_thousand_futures(handle: &AsyncEmbedderHandle, texts: &[&str]) -> Result<()> {
+/// 1,000 futures that wait for an answer each. The longest turn that one has on the executor goes to `longest`.
+async fn a_thousand_futures(handle: &AsyncEmbedderHandle, texts: &[&str], longest: &Rc<Cell<Duration>>) -> Result<()> {
     let futures = texts.iter().cycle().take(1000).map(|text| {
-        let (handle, text) = (handle.clone(), (*text).to_owned());
-        tokio::task::spawn_local(async move { handle.embed(&text).await.map(drop) })
+        let (handle, text, longest) = (handle.clone(), (*text).to_owned(), Rc::clone(longest));
+        tokio::task::spawn_local(async move {
+            let mut answer = pin!(handle.embed(&text));
+            poll_fn(|context| {
+                let start = Instant::now();
+                let state = answer.as_mut().poll(context);
+                longest.set(longest.get().max(start.elapsed()));
+                state
+            })
+            .await
+            .map(drop)
+        })
     });
     for future in futures.collect::<Vec<_>>() {
         future.await.unwrap_or(Ok(()))?;
@@ -181,10 +228,6 @@ async fn a_batch_elsewhere(direct: &Arc<Client>, texts: &[&str]) -> Result<()> {
     let (direct, (told, is_over)) = (Arc::clone(direct), tokio::sync::oneshot::channel());
     std::thread::spawn(move || told.send(direct.embeddings(texts).generate().map(drop)));
     is_over.await.unwrap_or(Ok(()))
-}
-
-fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
 }
 
 fn timed(work: impl FnOnce() -> Result<()>) -> Result<f64> {
