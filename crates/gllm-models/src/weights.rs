@@ -25,6 +25,9 @@ pub struct Weights<'a> {
     device: &'a Device,
     /// What linear layers are multiplied in.
     precision: Precision,
+    /// Most inputs that share a scale where they are multiplied in 8 bits.
+    #[cfg_attr(not(feature = "cpu"), expect(dead_code, reason = "no other device has 8 bits"))]
+    int8_group: usize,
     prefix: String,
     /// Which part of tensors that hold several, and of how many.
     part: Option<(usize, usize)>,
@@ -56,6 +59,7 @@ impl<'a> Weights<'a> {
             quantization,
             device: target.device(),
             precision: target.precision(),
+            int8_group: usize::MAX,
             prefix: String::new(),
             part: None,
             report: &report,
@@ -83,6 +87,17 @@ impl<'a> Weights<'a> {
     /// the answer.
     pub(crate) fn exact(&self) -> Weights<'a> {
         Weights { precision: Precision::F32, ..self.clone() }
+    }
+
+    /// Most inputs that share a scale where linear layers are multiplied in 8 bits.
+    #[cfg(feature = "cpu")]
+    pub(crate) fn int8_group(&self) -> usize {
+        self.int8_group
+    }
+
+    /// This place, for layers whose errors weigh more: in 8 bits, no more inputs than these share a scale.
+    pub(crate) fn finer(&self, int8_group: usize) -> Weights<'a> {
+        Weights { int8_group, ..self.clone() }
     }
 
     /// The folder of the files.

@@ -9,6 +9,10 @@ use super::{Linear, Linears};
 use crate::names::Up;
 use crate::{Activation, Weights, ops};
 
+/// Inputs of the first layer that share a scale in 8 bits: normalised, a few of them are far larger than the others. Those
+/// of the second layer aren't.
+const INT8_GROUP: usize = 192;
+
 /// Sizes and choices of a feed-forward block.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FeedForwardConfig {
@@ -43,10 +47,11 @@ impl FeedForward {
     /// Reads the layers from a block.
     pub(crate) fn load(config: FeedForwardConfig, up: &Up, down: &str, weights: &Weights<'_>) -> Result<Self> {
         let FeedForwardConfig { hidden, width, activation, up_bias, down_bias } = config;
-        let gated = |names: &[_]| Linears::load(weights, names, hidden, up_bias);
+        let inner = weights.finer(INT8_GROUP);
+        let gated = |names: &[_]| Linears::load(&inner, names, hidden, up_bias);
         Ok(Self {
             up: match *up {
-                Up::Plain(name) => UpLayer::Plain(Linear::load(&weights.enter(name), hidden, width, up_bias)?),
+                Up::Plain(name) => UpLayer::Plain(Linear::load(&inner.enter(name), hidden, width, up_bias)?),
                 Up::Packed { name, gate_first } => UpLayer::Gated { layers: gated(&[(name, 2 * width)])?, gate_first },
                 Up::Apart { gate, value } => {
                     UpLayer::Gated { layers: gated(&[(gate, width), (value, width)])?, gate_first: true }

@@ -61,7 +61,8 @@ impl Linear {
                 None => weights.matrix("weight", outputs, inputs)?,
             };
             let bias = has_bias.then(|| weights.values("bias", outputs)).transpose()?;
-            let layer = FloatLinear::new(weights.precision(), &weight, bias.as_deref(), inputs);
+            let numbers = (weights.precision(), weights.int8_group());
+            let layer = FloatLinear::new(numbers, &weight, bias.as_deref(), inputs);
             weights.release();
             return Ok(Self::Sorted(Box::new(layer)));
         }

@@ -9,6 +9,9 @@ use crate::ops::AttentionPattern;
 use crate::ops::rotary::Rotation;
 use crate::{EncoderConfig, Sequences, Weights, ops};
 
+/// Inputs of the first three that share a scale in 8 bits: few, because scores are exponents, which magnify errors.
+const INT8_GROUP: usize = 128;
+
 /// Query, key, value and output projections, all `[hidden, hidden]`.
 #[derive(Debug)]
 pub(crate) struct SelfAttention {
@@ -22,7 +25,7 @@ impl SelfAttention {
     /// Reads the projections from a block.
     pub(crate) fn load(config: &EncoderConfig, names: &Names, weights: &Weights<'_>) -> Result<Self> {
         let (hidden, biases) = (config.hidden_size, config.biases);
-        let qkv = |names: &[_]| Linears::load(weights, names, hidden, biases.qkv);
+        let qkv = |names: &[_]| Linears::load(&weights.finer(INT8_GROUP), names, hidden, biases.qkv);
         Ok(Self {
             qkv: match names.qkv {
                 Qkv::Apart(names) => qkv(&names.map(|name| (name, hidden)))?,

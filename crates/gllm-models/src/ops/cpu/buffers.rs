@@ -8,6 +8,10 @@ use std::cell::RefCell;
 /// Most buffers that are kept: more than a block has at once.
 const MOST: usize = 8;
 
+/// How many times larger memory may be than what is asked for: used as less, it would have to be cleared before it is used
+/// as more again.
+const MOST_LARGER: usize = 2;
+
 thread_local! {
     static SPARE: RefCell<Spare> = const { RefCell::new(Spare { depth: 0, buffers: Vec::new() }) };
 }
@@ -40,7 +44,8 @@ pub(crate) fn reused<T>(work: impl FnOnce() -> T) -> T {
 /// Memory for `len` elements if there is some, with any elements in it.
 pub(super) fn take(len: usize) -> Vec<f32> {
     SPARE.with_borrow_mut(|spare| {
-        let fitting = spare.buffers.iter().enumerate().filter(|(_, buffer)| buffer.capacity() >= len);
+        let fits = |buffer: &Vec<f32>| (len..=MOST_LARGER * len).contains(&buffer.capacity());
+        let fitting = spare.buffers.iter().enumerate().filter(|(_, buffer)| fits(buffer));
         let best = fitting.min_by_key(|(_, buffer)| buffer.capacity()).map(|(index, _)| index);
         best.map(|index| spare.buffers.swap_remove(index)).unwrap_or_default()
     })
@@ -68,8 +73,9 @@ mod tests {
             }
             assert_eq!(take(11).capacity(), 20);
             assert_eq!(take(31).capacity(), 0);
-            reused(|| assert_eq!(take(1).capacity(), 10));
-            assert_eq!(take(1).capacity(), 30);
+            reused(|| assert_eq!(take(5).capacity(), 10));
+            assert_eq!(take(14).capacity(), 0);
+            assert_eq!(take(15).capacity(), 30);
             give(of(5));
         });
         assert_eq!(take(1).capacity(), 0);

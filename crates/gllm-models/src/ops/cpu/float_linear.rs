@@ -16,11 +16,17 @@ pub(crate) enum FloatLinear {
 }
 
 impl FloatLinear {
-    /// A layer `[outputs, inputs]` with or without a bias, in `f32` where there is nothing for `precision`.
-    pub(crate) fn new(precision: Precision, weight: &[f32], bias: Option<&[f32]>, inputs: usize) -> Self {
+    /// A layer `[outputs, inputs]` with or without a bias, in `f32` where there is nothing for `precision`; in 8 bits, at
+    /// most `group` inputs share a scale.
+    pub(crate) fn new(
+        (precision, group): (Precision, usize),
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        inputs: usize,
+    ) -> Self {
         let narrow = match precision {
             Precision::Bf16 => Bf16Linear::new(weight, bias, inputs).map(Self::Bf16),
-            Precision::Int8 => Some(Self::Int8(Int8Linear::new(weight, bias, inputs))),
+            Precision::Int8 => Some(Self::Int8(Int8Linear::new(weight, bias, inputs, group))),
             _ => None,
         };
         narrow.unwrap_or_else(|| Self::F32(DenseLinear::new(weight, bias, inputs)))

@@ -1,4 +1,4 @@
-//! A linear layer on 8 bits: `y = f(x · Wᵀ + b)`, with `x` and `W` as whole numbers, scaled in groups of 128 inputs.
+//! A linear layer on 8 bits: `y = f(x · Wᵀ + b)`, with `x` and `W` as whole numbers, scaled in groups of inputs.
 //!
 //! A group of an output's weights is `scale · code`, codes from -127 to 127; a group of a row of activations is
 //! `low + step · code`, codes from 0 to 255, so that both ends of its range are exact: what normalisation and GELU give
@@ -12,26 +12,29 @@
 mod codes;
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 mod neon;
+#[cfg(test)]
+mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
 use self::codes::Codes;
 use super::erf::rough_gelu;
-use super::share::{self, Lines, PANEL, Panels, Part, Sums, TILE_ROWS, Then, share};
+use super::share::{self, Lines, PANEL, Panels, Part, Sums, Then, for_tile, prefetch, share, tiles};
 use super::simd::{LANES, Scalar, Simd};
 use crate::threads;
 
 /// Inputs whose codes lie together, for each output.
 const QUAD: usize = 4;
 
-/// Inputs that share scales.
-const GROUP: usize = 128;
+/// Most inputs that share scales: their products' sums are exact in `f32`.
+const GROUP: usize = 384;
 
-/// Quads of a group.
+/// Quads of the largest group.
 const QUADS: usize = GROUP / QUAD;
 
 /// The codes of a quad, the first in the lowest byte.
@@ -40,17 +43,19 @@ type Quad = u32;
 /// The weights of one or more layers with the same inputs.
 #[derive(Clone, Debug)]
 pub(crate) struct Int8Linear {
-    /// For each, `[groups]`.
-    pub(super) panels: Panels<PanelGroup>,
+    /// For each, `[groups, quads]`, as [`Products::arrange`] leaves them. Inputs and outputs that are missing are zeros.
+    pub(super) panels: Panels<Lines<Quad>>,
+    /// `[panels, groups]`.
+    scales: Vec<Scales>,
+    /// Inputs of a group, whole panels of the layer before.
+    group: usize,
     isa: Isa,
 }
 
-/// A group of inputs of the outputs of a panel; inputs and outputs that are missing are zeros.
+/// What the codes of a group of inputs of the outputs of a panel stand for.
 #[derive(Clone, Debug)]
-pub(super) struct PanelGroup {
-    /// As [`Products::arrange`] leaves them.
-    codes: [Lines<Quad>; QUADS],
-    scales: Lines<f32>,
+struct Scales {
+    of_codes: Lines<f32>,
     /// The sum of the scaled codes, to be multiplied with the lowest activation.
     sums: Lines<f32>,
 }
@@ -61,31 +66,36 @@ impl Int8Linear {
         !matches!(Isa::detect(), Isa::Scalar(_))
     }
 
-    /// A layer `[outputs, inputs]` with or without a bias.
-    pub(crate) fn new(weight: &[f32], bias: Option<&[f32]>, inputs: usize) -> Self {
-        Self::with(Isa::detect(), weight, bias, inputs)
+    /// A layer `[outputs, inputs]` with or without a bias, whose groups have at most `most` inputs, or few more.
+    pub(crate) fn new(weight: &[f32], bias: Option<&[f32]>, inputs: usize, most: usize) -> Self {
+        Self::with(Isa::detect(), weight, bias, inputs, most)
     }
 
-    fn with(isa: Isa, weight: &[f32], bias: Option<&[f32]>, inputs: usize) -> Self {
-        let (outputs, n_groups) = (weight.len() / inputs, inputs.div_ceil(GROUP));
-        let n_panels = outputs.div_ceil(PANEL);
-        let groups = (0..n_panels * n_groups).into_par_iter().map(|index| {
-            let (panel, group) = (index / n_groups, index % n_groups);
-            let rows = weight.chunks_exact(inputs).skip(panel * PANEL).take(PANEL);
-            let mut made = PanelGroup::new(rows.map(|row| &row[group * GROUP..inputs.min((group + 1) * GROUP)]));
-            isa.arrange(&mut made.codes);
-            made
-        });
+    fn with(isa: Isa, weight: &[f32], bias: Option<&[f32]>, inputs: usize, most: usize) -> Self {
+        let outputs = weight.len() / inputs;
+        let group = inputs.div_ceil(inputs.div_ceil(most.min(GROUP))).next_multiple_of(PANEL);
+        let (n_panels, n_groups) = (outputs.div_ceil(PANEL), inputs.div_ceil(group));
         // Taken by the caller: what a thread of the pool took, it would keep from the others once it is free again.
-        let mut panels = Vec::with_capacity(n_panels * n_groups);
-        threads::on_pool(|| groups.collect_into_vec(&mut panels));
-        Self { panels: Panels::new([inputs, outputs], panels, bias), isa }
+        let mut codes = vec![Lines([0; PANEL]); n_panels * n_groups * (group / QUAD)];
+        let mut scales = Vec::with_capacity(n_panels * n_groups);
+        let groups = codes.par_chunks_exact_mut(group / QUAD).enumerate().map(|(index, codes)| {
+            let (panel, first) = (index / n_groups, index % n_groups * group);
+            let rows = weight.chunks_exact(inputs).skip(panel * PANEL).take(PANEL);
+            let scales = quantize(rows.map(|row| &row[first..inputs.min(first + group)]), codes);
+            isa.arrange(codes);
+            scales
+        });
+        threads::on_pool(|| groups.collect_into_vec(&mut scales));
+        Self { panels: Panels::new([inputs, outputs], codes, bias), scales, group, isa }
     }
 
-    /// Layers one after the other as one, as [`Panels::joined`].
+    /// Layers one after the other as one, as [`Panels::joined`], where their groups are alike.
     pub(crate) fn joined(layers: &[&Self]) -> Option<Self> {
+        let first = layers.first()?;
         let panels: Vec<_> = layers.iter().map(|layer| &layer.panels).collect();
-        Some(Self { panels: Panels::joined(&panels)?, isa: layers.first()?.isa })
+        let panels = Panels::joined(&panels).filter(|_| layers.iter().all(|layer| layer.group == first.group))?;
+        let scales = layers.iter().flat_map(|layer| &layer.scales).cloned().collect();
+        Some(Self { panels, scales, group: first.group, isa: first.isa })
     }
 
     /// # Shapes
@@ -108,33 +118,31 @@ impl Int8Linear {
     }
 }
 
-impl PanelGroup {
-    /// Of the weights of each output, at most [`GROUP`] of each.
-    fn new<'a>(outputs: impl Iterator<Item = &'a [f32]>) -> Self {
-        let nothing = Lines([0.0; PANEL]);
-        let mut made = Self { codes: [Lines([0; PANEL]); QUADS], scales: nothing, sums: nothing };
-        for (lane, weights) in outputs.enumerate() {
-            let largest = weights.iter().fold(0.0_f32, |largest, weight| largest.max(weight.abs()));
-            let inverse = 127.0 / largest;
-            // Infinite for zeros and for subnormal numbers, which count as zeros.
-            let inverse = if inverse.is_finite() { inverse } else { 0.0 };
-            let scale = largest / 127.0;
-            let mut sum = 0_i32;
-            for (quads, weights) in made.codes.iter_mut().zip(weights.chunks(QUAD)) {
-                let mut codes = [0_u8; QUAD];
-                for (code, weight) in codes.iter_mut().zip(weights) {
-                    let rounded = (weight * inverse).round_ties_even() as i8;
-                    sum += i32::from(rounded);
-                    *code = rounded.cast_unsigned();
-                }
-                quads.0[lane] = Quad::from_le_bytes(codes);
+/// Puts the codes of a group of inputs into `quads`, of the weights of each output, at most [`PANEL`] of them.
+fn quantize<'a>(outputs: impl Iterator<Item = &'a [f32]>, quads: &mut [Lines<Quad>]) -> Scales {
+    let nothing = Lines([0.0; PANEL]);
+    let mut scales = Scales { of_codes: nothing, sums: nothing };
+    for (lane, weights) in outputs.enumerate() {
+        let largest = weights.iter().fold(0.0_f32, |largest, weight| largest.max(weight.abs()));
+        let inverse = 127.0 / largest;
+        // Infinite for zeros and for subnormal numbers, which count as zeros.
+        let inverse = if inverse.is_finite() { inverse } else { 0.0 };
+        let scale = largest / 127.0;
+        let mut sum = 0_i32;
+        for (quads, weights) in quads.iter_mut().zip(weights.chunks(QUAD)) {
+            let mut codes = [0_u8; QUAD];
+            for (code, weight) in codes.iter_mut().zip(weights) {
+                let rounded = (weight * inverse).round_ties_even() as i8;
+                sum += i32::from(rounded);
+                *code = rounded.cast_unsigned();
             }
-            // What isn't finite stays so.
-            made.scales.0[lane] = if weights.iter().all(|weight| weight.is_finite()) { scale } else { f32::NAN };
-            made.sums.0[lane] = made.scales.0[lane] * sum as f32;
+            quads.0[lane] = Quad::from_le_bytes(codes);
         }
-        made
+        // What isn't finite stays so.
+        scales.of_codes.0[lane] = if weights.iter().all(|weight| weight.is_finite()) { scale } else { f32::NAN };
+        scales.sums.0[lane] = scales.of_codes.0[lane] * sum as f32;
     }
+    scales
 }
 
 /// What multiplies the codes of a group.
@@ -144,13 +152,14 @@ trait Products: Copy {
     type Sums: Copy;
 
     /// Brings the codes of a group of weights, a line for each quad of inputs, into the order that they are read in.
-    fn arrange(_codes: &mut [Lines<Quad>; QUADS]) {}
+    fn arrange(_codes: &mut [Lines<Quad>]) {}
 
     /// What computes with the sums of groups.
     fn floats(self) -> Self::Floats;
 
-    /// Each row's products with the weights of the first and the second half of the outputs, exact.
-    fn products<const R: usize>(self, x: &[[Quad; QUADS]; R], weights: &[Lines<Quad>; QUADS]) -> [[Self::Sums; 2]; R];
+    /// Each row's products with the weights of the first and the second half of the outputs, exact: of as many quads as
+    /// there are weights.
+    fn products<const R: usize>(self, x: &[[Quad; QUADS]; R], weights: &[Lines<Quad>]) -> [[Self::Sums; 2]; R];
 
     /// Exact below 2²⁴.
     fn to_floats(self, sums: Self::Sums) -> <Self::Floats as Simd>::V;
@@ -207,7 +216,7 @@ impl Isa {
     }
 
     /// [`Products::arrange`] of the instruction set.
-    fn arrange(self, codes: &mut [Lines<Quad>; QUADS]) {
+    fn arrange(self, codes: &mut [Lines<Quad>]) {
         match self {
             Self::Scalar(_) => Scalar::arrange(codes),
             #[cfg(target_arch = "x86_64")]
@@ -246,12 +255,25 @@ struct Block<'a> {
     then: Then,
 }
 
+thread_local! {
+    static ROOM: Cell<Room> = const { Cell::new(Room { sums: Vec::new(), codes: [Codes::NONE; 2] }) };
+}
+
+/// What a thread computes in, kept for its next block.
+#[derive(Default)]
+struct Room {
+    /// `[panels, rows]`.
+    sums: Vec<Sums>,
+    /// Of the activations and of what is between two layers.
+    codes: [Codes; 2],
+}
+
 /// What a group of inputs of the next layer is made of: its panels' results for a row.
 #[repr(align(64))]
 struct Wide([f32; GROUP]);
 
-/// Panels of a group of inputs of the next layer.
-const WIDE: usize = GROUP / PANEL;
+/// Panels whose sums are there at once, where nothing asks for more.
+const FEW: usize = 4;
 
 impl Block<'_> {
     /// With at most `MOST` rows at once.
@@ -259,31 +281,35 @@ impl Block<'_> {
     fn eval<P: Products, const MOST: usize>(self, isa: P) {
         let Self { through, layer, x, part: Part { rows, panels, y, width }, then } = self;
         let (simd, n_rows) = (isa.floats(), rows.len());
-        let inputs = through.map_or(layer, |(before, _)| before).panels.inputs;
-        let mut x = Codes::of(simd, &x[rows.start * inputs..rows.end * inputs], inputs);
-        let mut sums = vec![Lines([0.0; PANEL]); n_rows * WIDE];
-        let mut wide = Wide([0.0; GROUP]);
+        let first = through.map_or(layer, |(before, _)| before);
+        let inputs = first.panels.inputs;
+        let Room { mut sums, codes: [mut x_codes, mut inner] } = ROOM.take();
+        x_codes.put_all(simd, &x[rows.start * inputs..rows.end * inputs], inputs, first.group);
+        let at_once = if through.is_some() { FEW.max(layer.group / PANEL) } else { FEW };
+        sums.resize(n_rows * at_once, Lines([0.0; PANEL]));
         if let Some((before, then)) = through {
             let outputs = before.panels.outputs;
-            let mut inner = Codes::new(n_rows, outputs);
-            for group in 0..outputs.div_ceil(GROUP) {
-                let panels = group * WIDE..before.panels.bias.len().min((group + 1) * WIDE);
-                let len = GROUP.min(outputs - group * GROUP);
-                before.add_panels::<P, MOST>(isa, &x, panels, &mut sums);
+            inner.make_room(n_rows, outputs, layer.group);
+            let mut wide = Wide([0.0; GROUP]);
+            for group in 0..outputs.div_ceil(layer.group) {
+                let first = group * layer.group;
+                let len = layer.group.min(outputs - first);
+                before.add_panels::<P, MOST>(isa, &x_codes, first / PANEL..(first + len).div_ceil(PANEL), &mut sums);
                 for row in 0..n_rows {
                     finish(simd, &sums, (row, n_rows), then, &mut wide.0[..len]);
                     inner.put(simd, (row, group), &wide.0[..len]);
                 }
             }
-            x = inner;
+            std::mem::swap(&mut x_codes, &mut inner);
         }
-        for (index, first) in panels.clone().step_by(WIDE).enumerate() {
-            layer.add_panels::<P, MOST>(isa, &x, first..panels.end.min(first + WIDE), &mut sums);
+        for (index, first) in panels.clone().step_by(FEW).enumerate() {
+            layer.add_panels::<P, MOST>(isa, &x_codes, first..panels.end.min(first + FEW), &mut sums);
             for (row, y) in y.chunks_exact_mut(width).enumerate() {
-                let y = &mut y[index * GROUP..width.min((index + 1) * GROUP)];
+                let y = &mut y[index * FEW * PANEL..width.min((index + 1) * FEW * PANEL)];
                 finish(simd, &sums, (row, n_rows), then, y);
             }
         }
+        ROOM.set(Room { sums, codes: [x_codes, inner] });
     }
 }
 
@@ -317,62 +343,51 @@ impl Int8Linear {
     /// The sums of a few panels with their bias: `[panels, rows]`.
     #[inline(always)]
     fn add_panels<P: Products, const MOST: usize>(&self, isa: P, x: &Codes, panels: Range<usize>, sums: &mut [Sums]) {
-        let n_groups = self.panels.inputs.div_ceil(GROUP);
+        let (quads, n_groups) = (self.group / QUAD, self.panels.inputs.div_ceil(self.group));
         for (panel, sums) in panels.zip(sums.chunks_exact_mut(x.rows)) {
-            for (group, weights) in self.panels.of(panel, n_groups).iter().enumerate() {
+            let scales = &self.scales[panel * n_groups..][..n_groups];
+            let groups = self.panels.of(panel, n_groups * quads).chunks_exact(quads).zip(scales);
+            for (group, weights) in groups.enumerate() {
                 let bias = (group == 0).then_some(&self.panels.bias[panel]);
-                let mut row = 0;
-                while row < x.rows {
-                    let most = MOST.min(x.rows - row);
-                    let rows = TILE_ROWS.into_iter().find(|rows| *rows <= most).unwrap_or(1);
-                    let sums = &mut sums[row..row + rows];
-                    match rows {
-                        12 => add_group::<P, 12>(isa, weights, x, (row, group), bias, sums),
-                        6 => add_group::<P, 6>(isa, weights, x, (row, group), bias, sums),
-                        3 => add_group::<P, 3>(isa, weights, x, (row, group), bias, sums),
-                        _ => add_group::<P, 1>(isa, weights, x, (row, group), bias, sums),
-                    }
-                    row += rows;
+                for rows in tiles(x.rows, MOST) {
+                    let (n_rows, place) = (rows.len(), group * x.rows + rows.start);
+                    for_tile!(n_rows, add_group::<P>(isa, weights, x, place, bias, &mut sums[rows]));
                 }
             }
         }
     }
 }
 
-/// Adds the products of a group of inputs for `R` rows of `x`, from `row` on: all of one tile of the most rows. They are
-/// added to the bias if there is one, else to what is there.
+/// Adds the products of a group of inputs for `R` rows, whose codes are from `place` on. They are added to the bias if there
+/// is one, else to what is there.
 #[inline(always)]
 fn add_group<P: Products, const R: usize>(
     isa: P,
-    weights: &PanelGroup,
+    (weights, scales): (&[Lines<Quad>], &Scales),
     x: &Codes,
-    (row, group): (usize, usize),
+    place: usize,
     bias: Option<&Sums>,
     totals: &mut [Sums],
 ) {
     let simd = isa.floats();
-    let ranges = &x.ranges[group * x.rows.div_ceil(TILE_ROWS[0]) + row / TILE_ROWS[0]];
     let (Some(rows), Some(steps), Some(lows), Some(totals)) = (
-        x.quads[group * x.rows + row..].first_chunk::<R>(),
-        ranges.steps[row % TILE_ROWS[0]..].first_chunk::<R>(),
-        ranges.lows[row % TILE_ROWS[0]..].first_chunk::<R>(),
+        x.quads[place..].first_chunk::<R>(),
+        x.steps[place..].first_chunk::<R>(),
+        x.lows[place..].first_chunk::<R>(),
         totals.first_chunk_mut::<R>(),
     ) else {
         return;
     };
-    let products = isa.products(rows, &weights.codes);
-    if let Some(bias) = bias {
-        totals.fill(*bias);
-    }
+    let products = isa.products(rows, weights);
     let halves = |of: &Lines<f32>| [simd.load(&of.0.as_chunks().0[0]), simd.load(&of.0.as_chunks().0[1])];
-    let (scales, sums) = (halves(&weights.scales), halves(&weights.sums));
+    let (scales, sums) = (halves(&scales.of_codes), halves(&scales.sums));
     for row in 0..R {
         let (step, low) = (simd.splat(steps[row]), simd.splat(lows[row]));
         for half in 0..2 {
-            let total = &mut totals[row].0.as_chunks_mut::<LANES>().0[half];
+            let before = simd.load(&bias.unwrap_or(&totals[row]).0.as_chunks().0[half]);
             let product = simd.mul(isa.to_floats(products[row][half]), step);
-            let sum = simd.fma(product, scales[half], simd.load(total));
-            *total = simd.to_array(simd.fma(low, sums[half], sum));
+            let sum = simd.fma(low, sums[half], simd.fma(product, scales[half], before));
+            totals[row].0.as_chunks_mut::<LANES>().0[half] = simd.to_array(sum);
         }
     }
 }
@@ -387,9 +402,10 @@ impl<D: Dots> Products for D {
     }
 
     #[inline(always)]
-    fn products<const R: usize>(self, x: &[[Quad; QUADS]; R], weights: &[Lines<Quad>; QUADS]) -> [[D::Sums; 2]; R] {
+    fn products<const R: usize>(self, x: &[[Quad; QUADS]; R], weights: &[Lines<Quad>]) -> [[D::Sums; 2]; R] {
         let mut dots = [[self.zero(); 2]; R];
-        for (quad, weights) in weights.iter().enumerate() {
+        for (quad, weights) in weights.iter().enumerate().take(QUADS) {
+            prefetch(weights);
             let halves = weights.0.as_chunks::<LANES>().0;
             for (dots, row) in dots.iter_mut().zip(x) {
                 dots[0] = self.dot(dots[0], row[quad], &halves[0]);
@@ -431,153 +447,5 @@ impl Dots for Scalar {
     #[inline(always)]
     fn to_floats(self, sums: [i32; LANES]) -> [f32; LANES] {
         sums.map(|sum| sum as f32)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn numbers(len: usize, seed: usize) -> Vec<f32> {
-        (0..len).map(|i| ((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0).collect()
-    }
-
-    /// Rows, inputs, outputs: nothing divides a panel, a tile or a group.
-    const SIZES: [[usize; 3]; 6] =
-        [[1, 1, 1], [2, 7, 33], [13, 400, 70], [29, 387, 32], [101, 128, 100], [250, 40, 65]];
-
-    #[test]
-    fn products_are_near_and_the_same_on_every_instruction_set_and_row_by_row() {
-        for [rows, inputs, outputs] in SIZES {
-            let (weight, bias, x) = (numbers(outputs * inputs, 1), numbers(outputs, 2), numbers(rows * inputs, 3));
-            let mut expected: Option<Vec<f32>> = None;
-            for isa in Isa::all() {
-                let layer = Int8Linear::with(isa, &weight, Some(&bias), inputs);
-                let found = layer.forward(&x, Then::Nothing, Vec::new());
-                for (row, y) in found.chunks(outputs).enumerate() {
-                    for (output, found) in y.iter().enumerate() {
-                        let terms = weight[output * inputs..][..inputs].iter().zip(&x[row * inputs..]);
-                        let sum: f64 = terms.map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
-                        let error = (f64::from(*found) - sum - f64::from(bias[output])).abs();
-                        assert!(error <= 0.012 * (inputs as f64).sqrt(), "{rows} {inputs} {outputs}: {error}");
-                    }
-                }
-                let alone: Vec<f32> =
-                    x.chunks(inputs).flat_map(|x| layer.forward(x, Then::Nothing, Vec::new())).collect();
-                assert_eq!(alone, found, "{isa:?} {rows} {inputs} {outputs}, row by row");
-                assert_eq!(expected.get_or_insert_with(|| found.clone()), &found, "{isa:?} {rows} {inputs} {outputs}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_largest_codes_overflow_nowhere_and_whole_numbers_are_exact() {
-        let (inputs, outputs) = (3 * GROUP, 34);
-        for sign in [1.0, -1.0] {
-            let weight = vec![127.0 * sign; outputs * inputs];
-            // Codes are the numbers themselves, from 0 to 255.
-            let x: Vec<f32> = (0..inputs).map(|i| if i % GROUP == 0 { 0.0 } else { 255.0 }).collect();
-            for isa in Isa::all() {
-                let y = Int8Linear::with(isa, &weight, None, inputs).forward(&x, Then::Nothing, Vec::new());
-                let exact = 127.0 * sign * x.iter().sum::<f32>();
-                assert!(y.iter().all(|y| (y - exact).abs() <= exact.abs() * 1e-6), "{isa:?}: {y:?}, expected {exact}");
-            }
-        }
-    }
-
-    #[test]
-    fn an_input_that_is_far_off_costs_its_own_group_alone() {
-        let (inputs, weight) = (2 * GROUP, numbers(2 * GROUP, 8));
-        let mut x = numbers(inputs, 9);
-        let calm = &x.clone()[GROUP..];
-        x[5] = 1e4;
-        let mut of_second = weight.clone();
-        of_second[..GROUP].fill(0.0);
-        let layer = Int8Linear::new(&of_second, None, inputs);
-        let exact: f64 = calm.iter().zip(&weight[GROUP..]).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
-        let found = f64::from(layer.forward(&x, Then::Nothing, Vec::new())[0]);
-        assert!((found - exact).abs() <= 0.1, "{found}, expected {exact}");
-    }
-
-    #[test]
-    fn numbers_that_are_all_the_same_are_exact() {
-        let (inputs, weight) = (130, numbers(130, 7));
-        for same in [0.0, -3.5, 1e-40, 1e30] {
-            let zeros = Int8Linear::new(&vec![1.0; inputs], None, inputs).forward(
-                &vec![same; inputs],
-                Then::Nothing,
-                Vec::new(),
-            );
-            let exact = same * inputs as f32;
-            assert!((zeros[0] - exact).abs() <= exact.abs() * 1e-6, "{same}: {zeros:?}");
-            let layer = Int8Linear::new(&weight, None, inputs);
-            assert!(layer.forward(&vec![same; inputs], Then::Nothing, Vec::new())[0].is_finite(), "{same}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_finite_is_not_lost() {
-        for isa in Isa::all() {
-            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-                for place in [0, 33, 64] {
-                    let (mut x, mut weight) = ([1.0; 65], [1.0; 65]);
-                    x[place] = bad;
-                    let y = Int8Linear::with(isa, &weight, None, 65).forward(&x, Then::Nothing, Vec::new());
-                    assert!(!y[0].is_finite(), "{isa:?} {bad} at {place}");
-                    weight[place] = bad;
-                    let y = Int8Linear::with(isa, &weight, None, 65).forward(&[1.0; 65], Then::Nothing, Vec::new());
-                    assert!(!y[0].is_finite(), "{isa:?} {bad} as weight {place}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn layers_at_once_are_as_those_one_after_the_other() {
-        // Neither a panel, nor a group of the second layer's inputs, nor a tile is whole.
-        for [rows, inputs, between, outputs] in [[1, 5, 3, 2], [13, 130, 150, 33], [29, 128, 256, 64], [50, 40, 77, 70]]
-        {
-            let x = numbers(rows * inputs, 1);
-            let mut expected: Option<Vec<f32>> = None;
-            for isa in Isa::all() {
-                let up = Int8Linear::with(isa, &numbers(between * inputs, 2), Some(&numbers(between, 3)), inputs);
-                let down = Int8Linear::with(isa, &numbers(outputs * between, 4), Some(&numbers(outputs, 5)), between);
-                let apart = down.forward(&up.forward(&x, Then::Gelu, Vec::new()), Then::Nothing, Vec::new());
-                let mut found = vec![f32::NAN; rows * outputs];
-                down.part_through(&up, Then::Gelu, &x, Part::whole(&mut found, outputs));
-                assert_eq!(found, apart, "{isa:?} {rows} {inputs} {between} {outputs}");
-                assert_eq!(expected.get_or_insert_with(|| apart.clone()), &apart, "{isa:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn gelu_is_as_exact_as_8_bits_need() {
-        let exact = |mut x: Vec<f32>| {
-            crate::ops::cpu::map::map(&mut x, Then::Gelu);
-            x
-        };
-        let x: Vec<f32> = (-8000..=8000).map(|i| i as f32 * 1e-3).chain([-1e3, 1e3, 1e30]).collect();
-        for (&x, exact) in x.iter().zip(exact(x.clone())) {
-            let found = Scalar.to_array(apply(Scalar, [x; LANES], Then::Gelu))[0];
-            assert!((found - exact).abs() <= 2e-4 + 2e-6 * x.abs(), "{x}: {found}, expected {exact}");
-        }
-        let not_finite = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
-        let of = |x: f32| apply(Scalar, [x; LANES], Then::Gelu)[0];
-        assert!(not_finite.iter().all(|x| !of(*x).is_finite()), "{:?}", not_finite.map(of));
-    }
-
-    #[test]
-    fn joined_layers_are_as_those_one_by_one() {
-        let (inputs, x) = (150, numbers(3 * 150, 4));
-        let layers = [64, 32, 20].map(|outputs| Int8Linear::new(&numbers(outputs * inputs, outputs), None, inputs));
-        let joined = Int8Linear::joined(&layers.each_ref()).expect("whole panels but for the last");
-        let y = joined.forward(&x, Then::Silu, Vec::new());
-        let apart = layers.each_ref().map(|layer| layer.forward(&x, Then::Silu, Vec::new()));
-        for (row, y) in y.chunks(116).enumerate() {
-            let expected = apart.iter().zip([64, 32, 20]).flat_map(|(y, width)| &y[row * width..(row + 1) * width]);
-            assert!(y.iter().eq(expected), "row {row}");
-        }
-        assert!(Int8Linear::joined(&[&layers[2], &layers[0]]).is_none());
     }
 }

@@ -91,7 +91,7 @@ fn reuse(memory: &mut Vec<f32>, kernel: impl FnOnce(Vec<f32>) -> Vec<f32>) {
 
 fn product(precision: Precision, [rows, inputs, outputs]: [usize; 3], scale: usize, then: Then) -> Case {
     let outputs = outputs / scale;
-    let layer = FloatLinear::new(precision, &numbers(inputs * outputs), Some(&numbers(outputs)), inputs);
+    let layer = FloatLinear::new((precision, usize::MAX), &numbers(inputs * outputs), Some(&numbers(outputs)), inputs);
     let limit = match layer {
         FloatLinear::F32(_) => Limit::F32,
         FloatLinear::Bf16(_) => Limit::Bf16,
@@ -112,7 +112,7 @@ fn product(precision: Precision, [rows, inputs, outputs]: [usize; 3], scale: usi
 fn one_row(scale: usize) -> Case {
     const SIDE: usize = 2048;
     let outputs = SIDE / scale;
-    let layer = FloatLinear::new(Precision::F32, &numbers(SIDE * outputs), None, SIDE);
+    let layer = FloatLinear::new((Precision::F32, usize::MAX), &numbers(SIDE * outputs), None, SIDE);
     let layers = vec![layer; (2 * UNCACHED / (SIDE * SIDE)).max(1)];
     let x = numbers(SIDE);
     Case {

@@ -42,6 +42,8 @@ pub(super) trait Simd: Copy {
     }
     /// `2ⁿ` of whole numbers from -126 to 127; 0 of -127.
     fn power_of_two(self, n: Self::V) -> Self::V;
+    /// `v · 2ⁿ`, a normal number or 0, for whole numbers `n` in the lowest bits of the lanes.
+    fn scaled(self, v: Self::V, n: Self::V) -> Self::V;
     /// Whether a lane isn't a number.
     #[inline(always)]
     fn has_nan(self, v: Self::V) -> bool {
@@ -193,15 +195,20 @@ impl Simd for Scalar {
     fn power_of_two(self, n: Self::V) -> Self::V {
         n.map(|n| f32::from_bits((n as i32 + 127).cast_unsigned() << 23))
     }
+
+    #[inline(always)]
+    fn scaled(self, v: Self::V, n: Self::V) -> Self::V {
+        array::from_fn(|lane| f32::from_bits(v[lane].to_bits().wrapping_add(n[lane].to_bits() << 23)))
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 pub(super) mod x86 {
     use std::arch::x86_64::{
-        __m256, __m512, _CMP_UNORD_Q, _mm_storeu_si128, _mm256_add_epi32, _mm256_add_ps, _mm256_castsi256_ps,
-        _mm256_cvtps_epi32, _mm256_div_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_min_ps,
-        _mm256_mul_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_slli_epi32, _mm256_storeu_ps, _mm256_sub_ps,
-        _mm512_add_epi32, _mm512_add_ps, _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmp_ps_mask,
+        __m256, __m512, _CMP_UNORD_Q, _mm_storeu_si128, _mm256_add_epi32, _mm256_add_ps, _mm256_castps_si256,
+        _mm256_castsi256_ps, _mm256_cvtps_epi32, _mm256_div_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps,
+        _mm256_min_ps, _mm256_mul_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_slli_epi32, _mm256_storeu_ps,
+        _mm256_sub_ps, _mm512_add_epi32, _mm512_add_ps, _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cmp_ps_mask,
         _mm512_cvtepi32_epi8, _mm512_cvtps_epi32, _mm512_div_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_max_ps,
         _mm512_min_ps, _mm512_mul_ps, _mm512_reduce_max_ps, _mm512_reduce_min_ps, _mm512_set1_epi32, _mm512_set1_ps,
         _mm512_slli_epi32, _mm512_storeu_ps, _mm512_sub_ps,
@@ -342,6 +349,16 @@ pub(super) mod x86 {
                 _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
             })
         }
+
+        #[inline(always)]
+        fn scaled(self, v: Self::V, n: Self::V) -> Self::V {
+            #[expect(unsafe_code, reason = "instructions that the processor has")]
+            // SAFETY: `self` is the proof.
+            std::array::from_fn(|half| unsafe {
+                let exponent = _mm256_slli_epi32::<23>(_mm256_castps_si256(n[half]));
+                _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(v[half]), exponent))
+            })
+        }
     }
 
     /// Evaluates instructions that the processor has.
@@ -416,6 +433,14 @@ pub(super) mod x86 {
             has!({
                 let exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
                 _mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent))
+            })
+        }
+
+        #[inline(always)]
+        fn scaled(self, v: Self::V, n: Self::V) -> Self::V {
+            has!({
+                let exponent = _mm512_slli_epi32::<23>(_mm512_castps_si512(n));
+                _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(v), exponent))
             })
         }
 

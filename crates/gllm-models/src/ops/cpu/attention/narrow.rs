@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use super::PARALLEL;
 use super::whole::{Rows, WholeAttention};
 use crate::ops::cpu::bf16::{Isa, Pair, PairKernel, Pairs};
-use crate::ops::cpu::exp::rough_exp;
+use crate::ops::cpu::exp::rough_exp2;
 use crate::ops::cpu::share::{Lines, PANEL, Sums, TILE_ROWS};
 use crate::ops::cpu::simd::{LANES, Simd};
 
@@ -257,7 +257,7 @@ impl PairKernel for Task<'_> {
 struct Room {
     /// `[queries, pairs of dimensions]`, where there are fewer than the tile has rows.
     queries: Vec<Pair>,
-    /// `[panels of keys, queries]`.
+    /// `[queries, panels of keys]`.
     scores: Vec<Sums>,
     /// `[queries, pairs of keys]`.
     weights: Vec<Pair>,
@@ -291,24 +291,26 @@ impl Tile<'_> {
         // The panels that any of the queries sees.
         let seen = attention.visible(queries.start, len).start..attention.visible(queries.end - 1, len).end;
         let panels = seen.start / PANEL..seen.end.div_ceil(PANEL);
-        if room.scores.len() < panels.len() * R {
-            room.scores.resize(panels.len() * R, Lines([0.0; PANEL]));
+        let n_panels = panels.len();
+        if room.scores.len() < n_panels * R {
+            room.scores.resize(n_panels * R, Lines([0.0; PANEL]));
         }
-        for (panel, scores) in panels.clone().zip(room.scores.chunks_exact_mut(R)) {
+        for (at, panel) in panels.clone().enumerate() {
             let found = products::<P, R>(isa, &packed.keys[panel * n_pairs..][..n_pairs], x, n_pairs);
-            for (scores, found) in scores.iter_mut().zip(found) {
+            for (scores, found) in room.scores[at..].iter_mut().step_by(n_panels).zip(found) {
                 let halves = scores.0.as_chunks_mut::<LANES>().0;
                 halves[0] = simd.to_array(found[0]);
                 halves[1] = simd.to_array(found[1]);
             }
         }
-        let key_pairs = panels.len() * KEY_PAIRS;
+        let key_pairs = n_panels * KEY_PAIRS;
         room.weights.resize(R * key_pairs, 0);
         let mut sums = [1.0; R];
-        for ((row, query), weights) in queries.clone().enumerate().zip(room.weights.chunks_exact_mut(key_pairs)) {
+        let rows = room.scores.chunks_exact_mut(n_panels).zip(room.weights.chunks_exact_mut(key_pairs));
+        for ((query, sum), (scores, weights)) in queries.clone().zip(&mut sums).zip(rows) {
             let visible = attention.visible(query, len);
             let visible = visible.start - panels.start * PANEL..visible.end - panels.start * PANEL;
-            sums[row] = softmax::<P, R>(isa, &mut room.scores, row, visible, weights);
+            *sum = softmax(isa, scores, visible, weights.as_chunks_mut().0);
         }
         let all_pairs = len.div_ceil(PANEL) * KEY_PAIRS;
         let width = attention.n_heads * head_dim;
@@ -389,38 +391,41 @@ fn hide<S: Simd>(simd: S, scores: &mut Sums, visible: Range<usize>) {
 /// The weights of the keys of a query, rounded, not yet divided by their sum, which is returned. `visible` counts from the
 /// first panel of the scores.
 #[inline(always)]
-fn softmax<P: Pairs, const R: usize>(
-    isa: P,
-    scores: &mut [Sums],
-    row: usize,
-    visible: Range<usize>,
-    weights: &mut [Pair],
-) -> f32 {
+fn softmax<P: Pairs>(isa: P, scores: &mut [Sums], visible: Range<usize>, weights: &mut [[Pair; KEY_PAIRS]]) -> f32 {
     let simd = isa.floats();
-    let (first, end) = (visible.start / PANEL, visible.end.div_ceil(PANEL));
-    let weights = weights.as_chunks_mut::<KEY_PAIRS>().0;
-    weights[..first].fill([0; KEY_PAIRS]);
-    weights[end..].fill([0; KEY_PAIRS]);
-    let mut highest = simd.splat(f32::NEG_INFINITY);
-    for panel in first..end {
-        let scores = &mut scores[panel * R + row];
-        if panel * PANEL < visible.start || visible.end < (panel + 1) * PANEL {
-            hide(simd, scores, visible.start.saturating_sub(panel * PANEL)..visible.end - panel * PANEL);
-        }
-        for scores in scores.0.as_chunks::<LANES>().0 {
-            highest = simd.max(highest, simd.load(scores));
+    let seen = visible.start / PANEL..visible.end.div_ceil(PANEL);
+    weights[..seen.start].fill([0; KEY_PAIRS]);
+    weights[seen.end..].fill([0; KEY_PAIRS]);
+    let (scores, weights) = (&mut scores[seen.clone()], &mut weights[seen.clone()]);
+    let visible = visible.start - seen.start * PANEL..visible.end - seen.start * PANEL;
+    if let [first, ..] = scores
+        && visible.start > 0
+    {
+        hide(simd, first, visible.start..PANEL);
+    }
+    if let [.., last] = scores
+        && !visible.end.is_multiple_of(PANEL)
+    {
+        hide(simd, last, 0..visible.end % PANEL);
+    }
+    let mut highest = [simd.splat(f32::NEG_INFINITY); 2];
+    for scores in &*scores {
+        for (highest, scores) in highest.iter_mut().zip(scores.0.as_chunks::<LANES>().0) {
+            *highest = simd.max(*highest, simd.load(scores));
         }
     }
-    let highest = simd.splat(simd.largest(highest));
-    let mut sum = simd.splat(0.0);
-    for (panel, weights) in (first..end).zip(&mut weights[first..end]) {
-        let halves = scores[panel * R + row].0.as_chunks::<LANES>().0;
-        let low = rough_exp(simd, simd.sub(simd.load(&halves[0]), highest));
-        let high = rough_exp(simd, simd.sub(simd.load(&halves[1]), highest));
-        sum = simd.add(simd.add(sum, low), high);
+    // The exponents of 2 instead of e, from the highest one down.
+    let factor = simd.splat(std::f32::consts::LOG2_E);
+    let off = simd.splat(simd.largest(simd.max(highest[0], highest[1])) * -std::f32::consts::LOG2_E);
+    let mut sums = [simd.splat(0.0); 2];
+    for (scores, weights) in scores.iter().zip(weights) {
+        let halves = scores.0.as_chunks::<LANES>().0;
+        let low = rough_exp2(simd, simd.fma(simd.load(&halves[0]), factor, off));
+        let high = rough_exp2(simd, simd.fma(simd.load(&halves[1]), factor, off));
+        sums = [simd.add(sums[0], low), simd.add(sums[1], high)];
         *weights = isa.round_vectors(low, high);
     }
-    simd.sum(sum)
+    simd.sum(simd.add(sums[0], sums[1]))
 }
 
 #[cfg(test)]

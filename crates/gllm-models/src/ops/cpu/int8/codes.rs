@@ -3,55 +3,52 @@
 #![expect(clippy::inline_always, reason = "compiled anew for each instruction set")]
 
 use super::{GROUP, QUAD, QUADS, Quad};
-use crate::ops::cpu::share::TILE_ROWS;
+use crate::ops::cpu::share::PANEL;
 use crate::ops::cpu::simd::{LANES, Simd};
 
-/// How the codes of a group of inputs are to be read, for each row of a tile of the most rows.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ranges {
-    pub(super) steps: [f32; TILE_ROWS[0]],
-    pub(super) lows: [f32; TILE_ROWS[0]],
-}
-
 /// Rows of activations in codes.
+#[derive(Default)]
 pub(super) struct Codes {
     /// `[groups, rows]`.
     pub(super) quads: Vec<[Quad; QUADS]>,
-    /// `[groups, tiles]`.
-    pub(super) ranges: Vec<Ranges>,
+    /// `[groups, rows]`: from a code to the next.
+    pub(super) steps: Vec<f32>,
+    /// `[groups, rows]`: what code 0 stands for.
+    pub(super) lows: Vec<f32>,
     pub(super) rows: usize,
+    /// Inputs of a group.
+    group: usize,
 }
 
 impl Codes {
-    /// Room for those of rows of `inputs`.
-    pub(super) fn new(rows: usize, inputs: usize) -> Self {
-        let groups = inputs.div_ceil(GROUP);
-        let nothing = Ranges { steps: [0.0; TILE_ROWS[0]], lows: [0.0; TILE_ROWS[0]] };
-        Self {
-            quads: vec![[0; QUADS]; groups * rows],
-            ranges: vec![nothing; groups * rows.div_ceil(TILE_ROWS[0])],
-            rows,
-        }
+    pub(super) const NONE: Self = Self { quads: Vec::new(), steps: Vec::new(), lows: Vec::new(), rows: 0, group: 0 };
+
+    /// Makes room for those of rows of `inputs`, in groups of so many: any, until they are set.
+    pub(super) fn make_room(&mut self, rows: usize, inputs: usize, group: usize) {
+        let len = inputs.div_ceil(group) * rows;
+        self.quads.resize(len, [0; QUADS]);
+        self.steps.resize(len, 0.0);
+        self.lows.resize(len, 0.0);
+        (self.rows, self.group) = (rows, group);
     }
 
+    /// Sets them all.
     #[inline(always)]
-    pub(super) fn of<S: Simd>(simd: S, x: &[f32], inputs: usize) -> Self {
-        let mut made = Self::new(x.len() / inputs, inputs);
+    pub(super) fn put_all<S: Simd>(&mut self, simd: S, x: &[f32], inputs: usize, group: usize) {
+        self.make_room(x.len() / inputs, inputs, group);
         for (row, x) in x.chunks_exact(inputs).enumerate() {
-            for (group, x) in x.chunks(GROUP).enumerate() {
-                made.put(simd, (row, group), x);
+            for (index, x) in x.chunks(group).enumerate() {
+                self.put(simd, (row, index), x);
             }
         }
-        made
     }
 
     /// Sets a group of a row.
     #[inline(always)]
     pub(super) fn put<S: Simd>(&mut self, simd: S, (row, group): (usize, usize), x: &[f32]) {
-        let (step, low) = quantize(simd, x, &mut self.quads[group * self.rows + row]);
-        let ranges = &mut self.ranges[group * self.rows.div_ceil(TILE_ROWS[0]) + row / TILE_ROWS[0]];
-        ranges.steps[row % TILE_ROWS[0]] = step;
-        ranges.lows[row % TILE_ROWS[0]] = low;
+        let place = group * self.rows + row;
+        let quads = &mut self.quads[place][..self.group / QUAD];
+        (self.steps[place], self.lows[place]) = quantize(simd, x, quads);
     }
 }
 
@@ -61,34 +58,36 @@ const ROUND: f32 = (3 << 22) as f32;
 /// Writes the codes of a group, and returns their step and the number that code 0 stands for. Where a number isn't
 /// finite, neither are they.
 #[inline(always)]
-fn quantize<S: Simd>(simd: S, x: &[f32], quads: &mut [Quad; QUADS]) -> (f32, f32) {
-    let mut padded = [x[0]; GROUP];
-    let x: &[f32; GROUP] = if let Some(x) = x.as_array() {
+fn quantize<S: Simd>(simd: S, x: &[f32], quads: &mut [Quad]) -> (f32, f32) {
+    let mut padded;
+    let x = if x.len() == quads.len() * QUAD {
         x
     } else {
+        padded = [x[0]; GROUP];
         padded[..x.len()].copy_from_slice(x);
-        &padded
+        &padded[..quads.len() * QUAD]
     };
-    let vectors = x.as_chunks::<LANES>().0;
-    let (mut lowest, mut highest) = (simd.splat(f32::INFINITY), simd.splat(f32::NEG_INFINITY));
-    let mut zero = simd.splat(0.0);
-    for vector in vectors {
-        let x = simd.load(vector);
-        lowest = simd.min(x, lowest);
-        highest = simd.max(x, highest);
-        // Unless a number isn't finite: comparisons lose what isn't a number.
-        zero = simd.fma(x, simd.splat(0.0), zero);
+    let (mut lowest, mut highest) = ([simd.splat(f32::INFINITY); 2], [simd.splat(f32::NEG_INFINITY); 2]);
+    let mut zeros = [simd.splat(0.0); 2];
+    for vectors in x.as_chunks::<PANEL>().0 {
+        for (at, vector) in vectors.as_chunks::<LANES>().0.iter().enumerate() {
+            let x = simd.load(vector);
+            lowest[at] = simd.min(x, lowest[at]);
+            highest[at] = simd.max(x, highest[at]);
+            // Unless a number isn't finite: comparisons lose what isn't a number.
+            zeros[at] = simd.fma(x, simd.splat(0.0), zeros[at]);
+        }
     }
-    if simd.has_nan(zero) {
+    if simd.has_nan(simd.add(zeros[0], zeros[1])) {
         return (f32::NAN, f32::NAN);
     }
-    let low = simd.smallest(lowest);
-    let span = simd.largest(highest) - low;
+    let low = simd.smallest(simd.min(lowest[0], lowest[1]));
+    let span = simd.largest(simd.max(highest[0], highest[1])) - low;
     let inverse = 255.0 / span;
     // Infinite for numbers that are all the same, or nearly.
     let inverse = if inverse.is_finite() { inverse } else { 0.0 };
     let (off, factor, round) = (simd.splat(low), simd.splat(inverse), simd.splat(ROUND));
-    for (quads, vector) in quads.as_chunks_mut::<{ LANES / QUAD }>().0.iter_mut().zip(vectors) {
+    for (quads, vector) in quads.as_chunks_mut::<{ LANES / QUAD }>().0.iter_mut().zip(x.as_chunks::<LANES>().0) {
         let codes = simd.fma(simd.sub(simd.load(vector), off), factor, round);
         *quads = simd.low_bytes(codes);
     }

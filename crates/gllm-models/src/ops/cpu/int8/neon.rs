@@ -119,7 +119,7 @@ impl Products for DotProducts {
     type Sums = Sums;
 
     /// Weights 128 larger, so that they are unsigned as activations are.
-    fn arrange(codes: &mut [Lines<Quad>; QUADS]) {
+    fn arrange(codes: &mut [Lines<Quad>]) {
         for quad in codes.iter_mut().flat_map(|quads| &mut quads.0) {
             *quad ^= 0x8080_8080;
         }
@@ -131,14 +131,14 @@ impl Products for DotProducts {
     }
 
     #[inline(always)]
-    fn products<const R: usize>(self, rows: &[[Quad; QUADS]; R], codes: &[Lines<Quad>; QUADS]) -> [[Sums; 2]; R] {
+    fn products<const R: usize>(self, rows: &[[Quad; QUADS]; R], codes: &[Lines<Quad>]) -> [[Sums; 2]; R] {
         let mut products = [[has!([vdupq_n_s32(0); 4]); 2]; R];
         // What weights that are 128 larger make too much.
         let mut starts = [has!(vdupq_n_u32(0)); R];
         for (start, row) in starts.iter_mut().zip(rows) {
             has!({
                 let mut sums = vdupq_n_u32(0);
-                for quads in row.as_chunks::<4>().0 {
+                for quads in row[..codes.len()].as_chunks::<4>().0 {
                     sums = add_dots(sums, vld1q_u8(quads.as_ptr().cast()), 0x0101_0101);
                 }
                 *start = vdupq_n_u32((vaddvq_u32(sums) << 7).wrapping_neg());
@@ -180,7 +180,7 @@ impl Products for MatrixProducts {
     type Sums = Sums;
 
     /// Two quads of an output side by side: in the first of two lines those of the first half of outputs.
-    fn arrange(codes: &mut [Lines<Quad>; QUADS]) {
+    fn arrange(codes: &mut [Lines<Quad>]) {
         for lines in codes.as_chunks_mut::<2>().0 {
             let [first, second] = *lines;
             for (half, line) in lines.iter_mut().enumerate() {
@@ -198,7 +198,7 @@ impl Products for MatrixProducts {
     }
 
     #[inline(always)]
-    fn products<const R: usize>(self, rows: &[[Quad; QUADS]; R], codes: &[Lines<Quad>; QUADS]) -> [[Sums; 2]; R] {
+    fn products<const R: usize>(self, rows: &[[Quad; QUADS]; R], codes: &[Lines<Quad>]) -> [[Sums; 2]; R] {
         let mut products = [[has!([vdupq_n_s32(0); 4]); 2]; R];
         for half in 0..2 {
             // For two rows each, two outputs each: more than are used.

@@ -5,8 +5,8 @@
 use std::arch::aarch64::{
     float32x4_t, uint32x4_t, vaddq_f32, vaddq_s32, vandq_u32, vbslq_f32, vceqq_f32, vcgtq_f32, vcltq_f32,
     vcvtq_s32_f32, vdivq_f32, vdupq_n_f32, vdupq_n_s32, vextq_f32, vfmaq_f32, vgetq_lane_f32, vld1q_f32, vminvq_u32,
-    vmulq_f32, vreinterpretq_f32_s32, vreinterpretq_u8_u16, vreinterpretq_u16_f32, vreinterpretq_u32_u8, vshlq_n_s32,
-    vst1q_f32, vst1q_u32, vsubq_f32, vuzp1q_u8, vuzp1q_u16,
+    vmulq_f32, vreinterpretq_f32_s32, vreinterpretq_s32_f32, vreinterpretq_u8_u16, vreinterpretq_u16_f32,
+    vreinterpretq_u32_u8, vshlq_n_s32, vst1q_f32, vst1q_u32, vsubq_f32, vuzp1q_u8, vuzp1q_u16,
 };
 use std::arch::asm;
 use std::array;
@@ -165,6 +165,16 @@ impl Simd for Neon {
             has!({
                 let exponent = vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127));
                 vreinterpretq_f32_s32(vshlq_n_s32::<23>(exponent))
+            })
+        })
+    }
+
+    #[inline(always)]
+    fn scaled(self, v: V, n: V) -> V {
+        array::from_fn(|quarter| {
+            has!({
+                let exponent = vshlq_n_s32::<23>(vreinterpretq_s32_f32(n[quarter]));
+                vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(v[quarter]), exponent))
             })
         })
     }
