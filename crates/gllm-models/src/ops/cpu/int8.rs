@@ -32,7 +32,7 @@ use crate::threads;
 const QUAD: usize = 4;
 
 /// Most inputs that share scales: their products' sums are exact in `f32`.
-const GROUP: usize = 384;
+const GROUP: usize = 256;
 
 /// Quads of the largest group.
 const QUADS: usize = GROUP / QUAD;
