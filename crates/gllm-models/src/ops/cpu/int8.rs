@@ -346,50 +346,61 @@ impl Int8Linear {
         let (quads, n_groups) = (self.group / QUAD, self.panels.inputs.div_ceil(self.group));
         for (panel, sums) in panels.zip(sums.chunks_exact_mut(x.rows)) {
             let scales = &self.scales[panel * n_groups..][..n_groups];
-            let groups = self.panels.of(panel, n_groups * quads).chunks_exact(quads).zip(scales);
-            for (group, weights) in groups.enumerate() {
-                let bias = (group == 0).then_some(&self.panels.bias[panel]);
-                for rows in tiles(x.rows, MOST) {
-                    let (n_rows, place) = (rows.len(), group * x.rows + rows.start);
-                    for_tile!(n_rows, add_group::<P>(isa, weights, x, place, bias, &mut sums[rows]));
-                }
+            let (weights, bias) = (self.panels.of(panel, n_groups * quads), &self.panels.bias[panel]);
+            for rows in tiles(x.rows, MOST) {
+                let (n_rows, first) = (rows.len(), rows.start);
+                for_tile!(n_rows, add_groups::<P>(isa, weights, scales, x, first, bias, &mut sums[rows]));
             }
         }
     }
 }
 
-/// Adds the products of a group of inputs for `R` rows, whose codes are from `place` on. They are added to the bias if there
-/// is one, else to what is there.
+/// Puts the products of all groups of inputs, added to the bias, for `R` rows from the `first` on, into `totals`.
 #[inline(always)]
-fn add_group<P: Products, const R: usize>(
+fn add_groups<P: Products, const R: usize>(
     isa: P,
-    (weights, scales): (&[Lines<Quad>], &Scales),
+    weights: &[Lines<Quad>],
+    scales: &[Scales],
     x: &Codes,
-    place: usize,
-    bias: Option<&Sums>,
+    first: usize,
+    bias: &Sums,
     totals: &mut [Sums],
 ) {
     let simd = isa.floats();
-    let (Some(rows), Some(steps), Some(lows), Some(totals)) = (
-        x.quads[place..].first_chunk::<R>(),
-        x.steps[place..].first_chunk::<R>(),
-        x.lows[place..].first_chunk::<R>(),
-        totals.first_chunk_mut::<R>(),
-    ) else {
-        return;
-    };
-    let products = isa.products(rows, weights);
-    let halves = |of: &Lines<f32>| [simd.load(&of.0.as_chunks().0[0]), simd.load(&of.0.as_chunks().0[1])];
-    let (scales, sums) = (halves(&scales.of_codes), halves(&scales.sums));
-    for row in 0..R {
-        let (step, low) = (simd.splat(steps[row]), simd.splat(lows[row]));
-        for half in 0..2 {
-            let before = simd.load(&bias.unwrap_or(&totals[row]).0.as_chunks().0[half]);
-            let product = simd.mul(isa.to_floats(products[row][half]), step);
-            let sum = simd.fma(low, sums[half], simd.fma(product, scales[half], before));
-            totals[row].0.as_chunks_mut::<LANES>().0[half] = simd.to_array(sum);
+    let bias = halves(simd, bias);
+    let mut sums = [bias; R];
+    let groups = weights.chunks_exact(weights.len() / scales.len()).zip(scales);
+    for (group, (weights, scales)) in groups.enumerate() {
+        let place = group * x.rows + first;
+        let (Some(rows), Some(steps), Some(lows)) = (
+            x.quads[place..].first_chunk::<R>(),
+            x.steps[place..].first_chunk::<R>(),
+            x.lows[place..].first_chunk::<R>(),
+        ) else {
+            return;
+        };
+        let products = isa.products(rows, weights);
+        let (of_codes, of_lows) = (halves(simd, &scales.of_codes), halves(simd, &scales.sums));
+        for row in 0..R {
+            let (step, low) = (simd.splat(steps[row]), simd.splat(lows[row]));
+            for half in 0..2 {
+                let product = simd.mul(isa.to_floats(products[row][half]), step);
+                let sum = simd.fma(product, of_codes[half], sums[row][half]);
+                sums[row][half] = simd.fma(low, of_lows[half], sum);
+            }
         }
     }
+    for (totals, sums) in totals.iter_mut().zip(sums) {
+        let both = totals.0.as_chunks_mut::<LANES>().0;
+        both[0] = simd.to_array(sums[0]);
+        both[1] = simd.to_array(sums[1]);
+    }
+}
+
+#[inline(always)]
+fn halves<S: Simd>(simd: S, of: &Lines<f32>) -> [S::V; 2] {
+    let halves = of.0.as_chunks().0;
+    [simd.load(&halves[0]), simd.load(&halves[1])]
 }
 
 impl<D: Dots> Products for D {

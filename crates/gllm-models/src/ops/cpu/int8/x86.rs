@@ -22,7 +22,7 @@ impl Avx512Vnni {
     pub(super) fn run(self, block: Block<'_>) {
         #[target_feature(enable = "avx512f,avx512vnni")]
         fn body(isa: Avx512Vnni, block: Block<'_>) {
-            block.eval::<_, 12>(isa);
+            block.eval::<_, 6>(isa);
         }
         #[expect(unsafe_code, reason = "the caller of a target_feature function vouches for the feature")]
         // SAFETY: `self` is the proof that the processor has it.
