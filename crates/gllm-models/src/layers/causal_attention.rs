@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 use gllm_core::Result;
 
+use super::self_attention::INT8_GROUP;
 use super::{Linear, Linears, RmsNorm};
 use crate::decoder_names::DecoderNames;
 use crate::kv_cache::LayerCache;
@@ -34,7 +35,7 @@ impl CausalAttention {
         let norm = |name| RmsNorm::load(&weights.enter(name), config.head_dim, config.rms_norm_eps, config.norm_offset);
         let [queries, keys] = names.qk_norms;
         Ok(Self {
-            qkv: Linears::load(weights, &qkv, hidden, biases.qkv)?,
+            qkv: Linears::load(&weights.finer(INT8_GROUP), &qkv, hidden, biases.qkv)?,
             norms: if config.qk_norm { Some([norm(queries)?, norm(keys)?]) } else { None },
             output: Linear::load(
                 &weights.enter(names.attention_output),

@@ -9,8 +9,8 @@ use crate::ops::AttentionPattern;
 use crate::ops::rotary::Rotation;
 use crate::{EncoderConfig, Sequences, Weights, ops};
 
-/// Inputs of the first three that share a scale in 8 bits: few, because scores are exponents, which magnify errors.
-const INT8_GROUP: usize = 96;
+/// Inputs of queries, keys and values that share a scale in 8 bits: few, because scores are exponents, which magnify errors.
+pub(super) const INT8_GROUP: usize = 96;
 
 /// Query, key, value and output projections, all `[hidden, hidden]`.
 #[derive(Debug)]

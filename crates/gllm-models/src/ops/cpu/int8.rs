@@ -294,7 +294,7 @@ impl Block<'_> {
             for group in 0..outputs.div_ceil(layer.group) {
                 let first = group * layer.group;
                 let len = layer.group.min(outputs - first);
-                before.add_panels::<P, MOST>(isa, &x_codes, first / PANEL..(first + len).div_ceil(PANEL), &mut sums);
+                before.sum_panels::<P, MOST>(isa, &x_codes, first / PANEL..(first + len).div_ceil(PANEL), &mut sums);
                 for row in 0..n_rows {
                     finish(simd, &sums, (row, n_rows), then, &mut wide.0[..len]);
                     inner.put(simd, (row, group), &wide.0[..len]);
@@ -303,7 +303,7 @@ impl Block<'_> {
             std::mem::swap(&mut x_codes, &mut inner);
         }
         for (index, first) in panels.clone().step_by(FEW).enumerate() {
-            layer.add_panels::<P, MOST>(isa, &x_codes, first..panels.end.min(first + FEW), &mut sums);
+            layer.sum_panels::<P, MOST>(isa, &x_codes, first..panels.end.min(first + FEW), &mut sums);
             for (row, y) in y.chunks_exact_mut(width).enumerate() {
                 let y = &mut y[index * FEW * PANEL..width.min((index + 1) * FEW * PANEL)];
                 finish(simd, &sums, (row, n_rows), then, y);
@@ -342,14 +342,14 @@ fn apply<S: Simd>(simd: S, x: S::V, then: Then) -> S::V {
 impl Int8Linear {
     /// The sums of a few panels with their bias: `[panels, rows]`.
     #[inline(always)]
-    fn add_panels<P: Products, const MOST: usize>(&self, isa: P, x: &Codes, panels: Range<usize>, sums: &mut [Sums]) {
+    fn sum_panels<P: Products, const MOST: usize>(&self, isa: P, x: &Codes, panels: Range<usize>, sums: &mut [Sums]) {
         let (quads, n_groups) = (self.group / QUAD, self.panels.inputs.div_ceil(self.group));
         for (panel, sums) in panels.zip(sums.chunks_exact_mut(x.rows)) {
             let scales = &self.scales[panel * n_groups..][..n_groups];
             let (weights, bias) = (self.panels.of(panel, n_groups * quads), &self.panels.bias[panel]);
             for rows in tiles(x.rows, MOST) {
                 let (n_rows, first) = (rows.len(), rows.start);
-                for_tile!(n_rows, add_groups::<P>(isa, weights, scales, x, first, bias, &mut sums[rows]));
+                for_tile!(n_rows, sum_groups::<P>(isa, weights, scales, x, first, bias, &mut sums[rows]));
             }
         }
     }
@@ -357,7 +357,7 @@ impl Int8Linear {
 
 /// Puts the products of all groups of inputs, added to the bias, for `R` rows from the `first` on, into `totals`.
 #[inline(always)]
-fn add_groups<P: Products, const R: usize>(
+fn sum_groups<P: Products, const R: usize>(
     isa: P,
     weights: &[Lines<Quad>],
     scales: &[Scales],
