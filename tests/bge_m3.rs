@@ -7,7 +7,8 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use gllm::{Embedding, HybridWeights, SparseVector};
-use gllm_models::{EmbedOptions, EmbeddingEngine};
+use gllm_core::Precision;
+use gllm_models::{EmbedOptions, EmbeddingEngine, Target};
 use gllm_tests::{golden, max_abs_difference, read_npy, read_texts, software_vulkan};
 use serde_json::Value;
 
@@ -111,6 +112,25 @@ fn what_is_computed_alone_equals_what_is_computed_in_a_batch() {
             ),
         ];
         assert!(differences.iter().all(|difference| *difference <= 1e-6), "{text}: {differences:?}");
+    }
+}
+
+/// The dense vector needs the first token alone, the others need all of them.
+#[test]
+fn a_kind_is_the_same_beside_others_and_by_itself() {
+    // Enough for several threads to share.
+    let texts: Vec<String> = texts().into_iter().cycle().take(400).collect();
+    for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
+        let target = Target::new(Device::flex(), precision);
+        let engine = EmbeddingEngine::load(&golden().join("bge_m3/model"), target).expect("a model");
+        let dense = |texts: &[String], options: &EmbedOptions| -> Vec<Vec<f32>> {
+            vectors(&engine, texts, options).into_iter().map(|found| found.embedding).collect()
+        };
+        let beside = dense(&texts, &ALL_KINDS());
+        assert_eq!(dense(&texts, &EmbedOptions::default()), beside, "{precision:?}");
+        for (text, beside) in texts.iter().zip(beside).take(12) {
+            assert_eq!(dense(std::slice::from_ref(text), &EmbedOptions::default()), [beside], "{precision:?}: {text}");
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use gllm_core::Result;
 
 use crate::decoder::Decoder;
 use crate::text::Tokens;
-use crate::{DecoderConfig, Encoder, EncoderConfig, Sequences};
+use crate::{DecoderConfig, Encoder, EncoderConfig, Sequences, Wanted};
 
 /// Token ids to hidden states.
 #[derive(Debug)]
@@ -31,7 +31,8 @@ impl Backbone {
         }
     }
 
-    /// Hidden states of the last layer for a batch, and the boundaries of its sequences.
+    /// Hidden states of the last layer for the wanted tokens of a batch, perhaps for more of them, and the boundaries of
+    /// what is there of its sequences.
     ///
     /// # Shapes
     /// - returns `[tokens, hidden]`, the sequences one after the other in the order of `batch`
@@ -41,9 +42,9 @@ impl Backbone {
     ///
     /// # Panics
     /// As [`Encoder::forward`].
-    pub(crate) fn forward(&self, batch: &[&Tokens]) -> Result<(Tensor<2>, Sequences)> {
+    pub(crate) fn forward(&self, batch: &[&Tokens], wanted: Wanted) -> Result<(Tensor<2>, Sequences)> {
         match self {
-            Self::Encoder(encoder) => Ok(encoder.forward(batch)),
+            Self::Encoder(encoder) => Ok(encoder.forward(batch, wanted)),
             Self::Decoder(decoder) => {
                 let texts: Vec<&[u32]> = batch.iter().map(|tokens| tokens.ids.as_slice()).collect();
                 let caches = texts.iter().map(|text| decoder.new_cache(text.len()));

@@ -91,7 +91,8 @@ impl CrossEncoder {
     /// As [`Encoder::forward`].
     #[must_use]
     pub fn forward(&self, batch: &[&Tokens]) -> Tensor<2> {
-        let (hidden, sequences) = self.encoder.forward(batch);
+        let wanted = self.config.pooling.reads();
+        let (hidden, sequences) = self.encoder.forward(batch, wanted);
         let pooled = ops::pool(&hidden, self.config.pooling, &sequences);
         let inner = ops::activate(self.dense.forward(pooled), self.config.activation);
         let inner = match &self.norm {

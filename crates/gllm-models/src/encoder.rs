@@ -17,12 +17,10 @@ use rayon::prelude::*;
 use crate::config::{AttentionPositions, NormOrder};
 use crate::layers::{Embeddings, FeedForward, LayerNorm, RelativeBias, SelfAttention};
 use crate::names::Names;
-#[cfg(feature = "cpu")]
-use crate::ops;
 use crate::ops::rotary::Rotation;
-use crate::ops::{AttentionPattern, ScoreBias};
+use crate::ops::{self, AttentionPattern, ScoreBias};
 use crate::text::Tokens;
-use crate::{EncoderConfig, Sequences, Weights, threads};
+use crate::{EncoderConfig, PoolingMode, Sequences, Wanted, Weights, threads};
 
 /// Token ids to hidden states.
 #[derive(Debug)]
@@ -30,7 +28,9 @@ pub struct Encoder {
     config: EncoderConfig,
     embeddings: Embeddings,
     relative_bias: Option<RelativeBias>,
+    /// All but the last.
     blocks: Vec<Block>,
+    last: Block,
     final_norm: Option<LayerNorm>,
     device: Device,
 }
@@ -44,6 +44,12 @@ struct Block {
     attention_norm: Option<LayerNorm>,
     feed_forward: FeedForward,
     feed_forward_norm: LayerNorm,
+}
+
+/// A block's input and what its heads make of it, for the same tokens: `[tokens, hidden]`.
+struct Unfinished {
+    x: Tensor<2>,
+    heads: Tensor<2>,
 }
 
 /// What attention needs to know about the places of tokens in a batch.
@@ -65,15 +71,16 @@ impl Encoder {
             }
             _ => None,
         };
-        let blocks = (0..config.num_hidden_layers)
-            .map(|index| Block::load(&config, names, index, &weights.enter(&format!("{}.{index}", names.layers))));
+        let block = |index| Block::load(&config, names, index, &weights.enter(&format!("{}.{index}", names.layers)));
+        let last = config.num_hidden_layers - 1;
         let final_norm = (config.norm_order == NormOrder::Pre)
             .then(|| LayerNorm::load_for(&config, &weights.enter(names.final_norm)))
             .transpose()?;
         Ok(Self {
             embeddings: Embeddings::load(&config, names, weights)?,
             relative_bias,
-            blocks: blocks.collect::<Result<_>>()?,
+            blocks: (0..last).map(block).collect::<Result<_>>()?,
+            last: block(last)?,
             final_norm,
             device: weights.device().clone(),
             config,
@@ -98,43 +105,72 @@ impl Encoder {
         &self.device
     }
 
-    /// Hidden states of the last layer for a batch, and the boundaries of its sequences.
+    /// Hidden states of the last layer for the wanted tokens of a batch, and the boundaries of what is there of its
+    /// sequences. What nobody wants of the last layer isn't computed.
     ///
     /// # Shapes
-    /// - returns `[tokens, hidden]`, the sequences one after the other in the order of `batch`
+    /// - returns `[wanted tokens, hidden]`, the sequences one after the other in the order of `batch`
     ///
     /// # Panics
     /// If a sequence is empty, longer than the positions, or has an id outside the vocabulary: the engines check them.
     #[must_use]
-    pub fn forward(&self, batch: &[&Tokens]) -> (Tensor<2>, Sequences) {
+    pub fn forward(&self, batch: &[&Tokens], wanted: Wanted) -> (Tensor<2>, Sequences) {
         let lengths: Vec<usize> = batch.iter().map(|tokens| tokens.ids.len()).collect();
         let hidden = threads::run(&self.device, || {
             #[cfg(feature = "cpu")]
             if ops::has_kernels(&self.device)
                 && let Some(parts) = parts::parts(&lengths, rayon::current_num_threads())
             {
-                let of_part = |part: Range<usize>| ops::reused(|| self.compute(&batch[part]));
-                return Tensor::cat(parts.into_par_iter().with_max_len(1).map(of_part).collect(), 0);
+                return self.in_parts(batch, parts, wanted);
             }
-            self.compute(batch)
+            self.finish(self.compute(batch, wanted))
         });
-        (hidden, Sequences::new(lengths, &self.device))
+        (hidden, Sequences::new(lengths, &self.device).kept(wanted, &self.device))
     }
 
-    /// The hidden states of some sequences.
-    fn compute(&self, batch: &[&Tokens]) -> Tensor<2> {
+    /// The same, each part on a thread; of the last layer, a few wanted tokens of all parts are computed together.
+    #[cfg(feature = "cpu")]
+    fn in_parts(&self, batch: &[&Tokens], parts: Vec<Range<usize>>, wanted: Wanted) -> Tensor<2> {
+        let parts = parts.into_par_iter().with_max_len(1);
+        match wanted {
+            Wanted::All => {
+                let of_part = |part: Range<usize>| ops::reused(|| self.finish(self.compute(&batch[part], wanted)));
+                Tensor::cat(parts.map(of_part).collect(), 0)
+            }
+            Wanted::First => {
+                let of_part = |part: Range<usize>| ops::reused(|| self.compute(&batch[part], wanted));
+                let (x, heads) = parts.map(of_part).map(|Unfinished { x, heads }| (x, heads)).unzip();
+                self.finish(Unfinished { x: Tensor::cat(x, 0), heads: Tensor::cat(heads, 0) })
+            }
+        }
+    }
+
+    /// Some sequences up to what the heads of the last layer give.
+    fn compute(&self, batch: &[&Tokens], wanted: Wanted) -> Unfinished {
         let sequences = Sequences::new(batch.iter().map(|tokens| tokens.ids.len()).collect(), &self.device);
         let global = self.global_places(&sequences);
         let local = self.local_places(&sequences);
+        let places = |block: &Block| local.as_ref().filter(|_| block.is_local).unwrap_or(&global);
         let mut x = self.embeddings.forward(batch, &self.device);
         for block in &self.blocks {
-            let places = local.as_ref().filter(|_| block.is_local).unwrap_or(&global);
-            x = block.forward(x, &sequences, places);
+            let heads = block.heads(&x, &sequences, places(block), Wanted::All);
+            x = block.finish(Unfinished { x, heads });
         }
-        if let Some(norm) = &self.final_norm {
-            x = norm.forward(x);
+        let heads = self.last.heads(&x, &sequences, places(&self.last), wanted);
+        let x = match wanted {
+            Wanted::All => x,
+            Wanted::First => ops::pool(&x, PoolingMode::Cls, &sequences),
+        };
+        Unfinished { x, heads }
+    }
+
+    /// The rest, token by token.
+    fn finish(&self, unfinished: Unfinished) -> Tensor<2> {
+        let x = self.last.finish(unfinished);
+        match &self.final_norm {
+            Some(norm) => norm.forward(x),
+            None => x,
         }
-        x
     }
 
     fn global_places(&self, sequences: &Sequences) -> Places {
@@ -178,23 +214,31 @@ impl Block {
     }
 
     /// # Shapes
-    /// - `x`: `[tokens, hidden]`, returns the same
-    fn forward(&self, x: Tensor<2>, sequences: &Sequences, places: &Places) -> Tensor<2> {
-        let attend = |x: &Tensor<2>| self.attention.forward(x, sequences, places.rotation.as_ref(), &places.pattern);
-        let normalise = |x: Tensor<2>| match &self.attention_norm {
-            Some(norm) => norm.forward(x),
-            None => x,
-        };
+    /// - `x`: `[tokens, hidden]`
+    /// - returns `[wanted tokens, hidden]`
+    fn heads(&self, x: &Tensor<2>, sequences: &Sequences, places: &Places, wanted: Wanted) -> Tensor<2> {
+        let Places { rotation, pattern } = places;
+        let attend = |x: &Tensor<2>| self.attention.heads(x, sequences, rotation.as_ref(), pattern, wanted);
+        match (self.order, &self.attention_norm) {
+            (NormOrder::Pre, Some(norm)) => attend(&norm.forward(x.clone())),
+            _ => attend(x),
+        }
+    }
+
+    /// # Shapes
+    /// - returns `[tokens, hidden]`
+    fn finish(&self, Unfinished { x, heads }: Unfinished) -> Tensor<2> {
+        let attended = self.attention.output(heads);
         match self.order {
             NormOrder::Post => {
                 let x = match &self.attention_norm {
-                    Some(norm) => norm.forward_add(attend(&x), x),
-                    None => attend(&x) + x,
+                    Some(norm) => norm.forward_add(attended, x),
+                    None => attended + x,
                 };
                 self.feed_forward_norm.forward_add(self.feed_forward.forward(&x), x)
             }
             NormOrder::Pre => {
-                let x = attend(&normalise(x.clone())) + x;
+                let x = attended + x;
                 self.feed_forward.forward(&self.feed_forward_norm.forward(x.clone())) + x
             }
         }

@@ -79,7 +79,7 @@ pub use rerank_engine::{RerankEngine, RerankJob, RerankOptions};
 pub use rotary_config::{RotaryConfig, RotaryScaling};
 pub use sampling::{Choice, Sampler, SamplingOptions, TokenMask};
 pub use sentence::{PoolingMode, SentencePipeline};
-pub use sequences::Sequences;
+pub use sequences::{Sequences, Wanted};
 pub use sparse::{LexicalHead, SparseHead, SpladeHead};
 pub use target::Target;
 pub use text_sequence::TextSequence;

@@ -20,7 +20,7 @@ mod score_bias;
 pub use activation::Activation;
 pub(crate) use activation::activate;
 pub(crate) use add_norm::{add_norm, norm};
-pub(crate) use attention::{AttentionPattern, attention};
+pub(crate) use attention::{AttentionPattern, Heads, attention};
 #[cfg(feature = "cpu")]
 pub(crate) use cpu::awake::awake;
 #[cfg(feature = "cpu")]

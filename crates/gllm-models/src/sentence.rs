@@ -16,7 +16,7 @@ use crate::config::{bad_field, require_config, unsupported};
 use crate::layers::Linear;
 use crate::load::{self, Task};
 use crate::modules::Modules;
-use crate::{Activation, Sequences, Weights, ops};
+use crate::{Activation, Sequences, Wanted, Weights, ops};
 
 /// How the tokens of a sequence become one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,11 @@ pub enum PoolingMode {
 }
 
 impl PoolingMode {
+    /// The tokens that it makes a vector of.
+    pub(crate) fn reads(self) -> Wanted {
+        if self == Self::Cls { Wanted::First } else { Wanted::All }
+    }
+
     fn from_config(name: &str) -> Option<Self> {
         match name {
             "cls" => Some(Self::Cls),
@@ -230,6 +235,14 @@ impl SentencePipeline {
     #[must_use]
     pub fn dimensions(&self) -> usize {
         self.dimensions
+    }
+
+    /// The tokens that it makes an embedding of, of sequences that begin with a prompt of so many.
+    pub(crate) fn reads(&self, prompt_tokens: usize) -> Wanted {
+        match self.pooling.as_slice() {
+            [only] if prompt_tokens == 0 || self.include_prompt => only.reads(),
+            _ => Wanted::All,
+        }
     }
 
     /// Whether the tokens of a prompt are pooled with the text's.

@@ -11,6 +11,26 @@ use std::ops::Range;
 
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
+/// Which tokens of each sequence are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Every one.
+    All,
+    /// The first: all that is read of a sequence whose first token stands for it.
+    First,
+}
+
+impl Wanted {
+    /// How many there are in a sequence of `len`.
+    #[cfg(feature = "cpu")]
+    pub(crate) fn of(self, len: usize) -> usize {
+        match self {
+            Self::All => len,
+            Self::First => len.min(1),
+        }
+    }
+}
+
 /// The boundaries of the sequences in a packed activation.
 #[derive(Debug)]
 pub struct Sequences {
@@ -59,6 +79,14 @@ impl Sequences {
     #[must_use]
     pub fn lengths(&self) -> &[usize] {
         &self.lengths
+    }
+
+    /// The same for what is left of the sequences where only these tokens are kept.
+    pub(crate) fn kept(self, wanted: Wanted, device: &Device) -> Self {
+        match wanted {
+            Wanted::All => self,
+            Wanted::First => Self::new(vec![1; self.lengths.len()], device),
+        }
     }
 
     /// The blocks, in the order of the tokens.

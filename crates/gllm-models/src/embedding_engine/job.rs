@@ -9,7 +9,7 @@ use super::{EmbedOptions, EmbeddingEngine};
 use crate::device::to_host;
 use crate::inputs::truncated;
 use crate::text::Tokens;
-use crate::{SentencePipeline, threads};
+use crate::{SentencePipeline, Wanted, threads};
 
 /// A request whose texts have been tokenized.
 #[derive(Clone, Debug)]
@@ -90,7 +90,7 @@ impl EmbeddingEngine {
 
     fn compute(&self, batch: &[(&EmbedJob, usize)], kind: EmbedKind) -> Result<Vec<Embedding>> {
         let tokens: Vec<&Tokens> = batch.iter().map(|&(job, place)| &job.tokens[place]).collect();
-        let (hidden, sequences) = self.backbone.forward(&tokens)?;
+        let (hidden, sequences) = self.backbone.forward(&tokens, self.wanted(kind))?;
         let mut embeddings = vec![Embedding::default(); batch.len()];
         if let Some(pipeline) = &self.dense {
             let values = to_host(pipeline.forward(&hidden, &sequences, kind.prompt_tokens))?;
@@ -113,6 +113,14 @@ impl EmbeddingEngine {
             }
         }
         Ok(embeddings)
+    }
+
+    /// The tokens whose hidden states the vectors are made of.
+    fn wanted(&self, kind: EmbedKind) -> Wanted {
+        match &self.dense {
+            Some(pipeline) if !kind.sparse && !kind.multi_vector => pipeline.reads(kind.prompt_tokens),
+            _ => Wanted::All,
+        }
     }
 
     /// The response to `job`, of the vectors of all its texts in their order.

@@ -5,9 +5,9 @@ use gllm_core::{Precision, Result};
 
 use super::{Linear, Linears};
 use crate::names::{Names, Qkv};
-use crate::ops::AttentionPattern;
 use crate::ops::rotary::Rotation;
-use crate::{EncoderConfig, Sequences, Weights, ops};
+use crate::ops::{AttentionPattern, Heads};
+use crate::{EncoderConfig, Sequences, Wanted, Weights, ops};
 
 /// Inputs of queries, keys and values that share a scale in 8 bits: few, because scores are exponents, which magnify errors.
 pub(super) const INT8_GROUP: usize = 96;
@@ -37,16 +37,29 @@ impl SelfAttention {
         })
     }
 
+    /// What the heads give, before the output projection.
+    ///
     /// # Shapes
-    /// - `x`: `[tokens, hidden]`, returns the same
-    pub(crate) fn forward(
+    /// - `x`: `[tokens, hidden]`
+    /// - returns `[wanted tokens, hidden]`
+    pub(crate) fn heads(
         &self,
         x: &Tensor<2>,
         sequences: &Sequences,
         rotation: Option<&Rotation>,
         pattern: &AttentionPattern,
+        wanted: Wanted,
     ) -> Tensor<2> {
         let qkv = self.qkv.forward(x.clone());
-        self.output.forward(ops::attention(qkv, self.n_heads, rotation, sequences, pattern, self.precision))
+        let heads = Heads { number: self.n_heads, precision: self.precision };
+        ops::attention(qkv, heads, rotation, sequences, pattern, wanted)
+    }
+
+    /// The output projection.
+    ///
+    /// # Shapes
+    /// - `heads`: `[tokens, hidden]`, returns the same
+    pub(crate) fn output(&self, heads: Tensor<2>) -> Tensor<2> {
+        self.output.forward(heads)
     }
 }

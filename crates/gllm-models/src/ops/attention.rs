@@ -12,9 +12,10 @@ use gllm_core::Precision;
 use super::cpu::{self, attention::WholeAttention};
 #[cfg(feature = "cpu")]
 use super::has_kernels;
+use super::pooling::pool;
 use super::rotary::{Rotation, rotate};
 use super::score_bias::{self, ScoreBias};
-use crate::Sequences;
+use crate::{PoolingMode, Sequences, Wanted};
 
 /// Scores that a bias is added to at once, at most: 64 MiB of them. With more, the heads are computed in turns.
 const BIASED_SCORES: usize = 16 * 1024 * 1024;
@@ -87,24 +88,30 @@ fn far_mask(len: usize, reach: usize, device: &Device) -> Tensor<4, Bool> {
     Tensor::from_data(TensorData::new(values, [1, 1, len, len]), device)
 }
 
-/// `softmax(q · kᵀ / √head_dim + bias) · v` for each head, queries and keys rotated first where `rotation` says how. The
-/// products are of bf16 where `precision` isn't [`Precision::F32`] and there is a kernel for it.
+/// The heads of a layer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heads {
+    pub(crate) number: usize,
+    /// Products are of bf16 where this isn't [`Precision::F32`] and there is a kernel for it.
+    #[cfg_attr(not(feature = "cpu"), expect(dead_code, reason = "kernels read it"))]
+    pub(crate) precision: Precision,
+}
+
+/// `softmax(q · kᵀ / √head_dim + bias) · v` for each head, queries and keys rotated first where `rotation` says how.
 ///
 /// # Shapes
 /// - `qkv`: `[tokens, 3 * n_heads * head_dim]`, in each row queries, keys, values
-/// - returns `[tokens, n_heads * head_dim]`
+/// - returns `[wanted tokens, n_heads * head_dim]`
 pub(crate) fn attention(
     qkv: Tensor<2>,
-    n_heads: usize,
+    heads: Heads,
     rotation: Option<&Rotation>,
     sequences: &Sequences,
     pattern: &AttentionPattern,
-    precision: Precision,
+    wanted: Wanted,
 ) -> Tensor<2> {
     let [tokens, width] = qkv.dims();
-    let width = width / 3;
-    #[cfg(not(feature = "cpu"))]
-    let _ = precision;
+    let (width, n_heads) = (width / 3, heads.number);
     let tables = match rotation {
         #[cfg(feature = "cpu")]
         None | Some(Rotation::Host(_)) if cpu::runs_here(&qkv.device()) => {
@@ -114,8 +121,8 @@ pub(crate) fn attention(
             };
             let (lengths, HostPattern { reach, bias }) = (sequences.lengths(), &pattern.host);
             let (head_dim, reach, bias) = (width / n_heads, *reach, bias.as_ref());
-            let attention = WholeAttention { n_heads, head_dim, rotation, lengths, reach, bias };
-            return cpu::map(qkv, width, &mut |qkv, out| match precision {
+            let attention = WholeAttention { n_heads, head_dim, rotation, lengths, reach, bias, wanted };
+            return cpu::map(qkv, width, &mut |qkv, out| match heads.precision {
                 Precision::F32 => attention.forward(qkv, out),
                 _ => attention.forward_narrow(qkv, out),
             });
@@ -128,7 +135,7 @@ pub(crate) fn attention(
         Some(tables) => [q, k].map(|x| rotate(x, n_heads, tables)),
         None => [q, k],
     };
-    sequences.map_blocks(&[q, k, v], |index, _, qkv| {
+    let mixed = sequences.map_blocks(&[q, k, v], |index, _, qkv| {
         let [rows, len, hidden] = qkv[0].dims();
         let head_dim = hidden / n_heads;
         let [q, k, v] = qkv.map(|x| x.reshape([rows, len, n_heads, head_dim]).swap_dims(1, 2));
@@ -153,5 +160,9 @@ pub(crate) fn attention(
         let mut parts: Vec<Tensor<4>> = parts.collect();
         let mixed = if parts.len() == 1 { parts.swap_remove(0) } else { Tensor::cat(parts, 1) };
         mixed.swap_dims(1, 2).reshape([rows, len, hidden])
-    })
+    });
+    match wanted {
+        Wanted::All => mixed,
+        Wanted::First => pool(&mixed, PoolingMode::Cls, sequences),
+    }
 }

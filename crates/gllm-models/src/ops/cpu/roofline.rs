@@ -16,6 +16,7 @@ use super::layer_norm::{Norm, layer_norm};
 use super::map::map;
 use super::rms_norm::rms_norm;
 use super::share::Then;
+use crate::Wanted;
 
 /// Floats that no cache holds.
 const UNCACHED: usize = 32 << 20;
@@ -137,8 +138,9 @@ fn attention([texts, len, n_heads, head_dim]: [usize; 4], scale: usize) -> Case 
         limit: Limit::F32,
         work: 4 * texts * len * len * width,
         run: Box::new(move || {
+            let (lengths, wanted) = (&lengths[..], Wanted::All);
             let attention =
-                WholeAttention { n_heads, head_dim, rotation: None, lengths: &lengths, reach: None, bias: None };
+                WholeAttention { n_heads, head_dim, rotation: None, lengths, reach: None, bias: None, wanted };
             reuse(&mut out, |out| attention.forward(black_box(&qkv), out));
         }),
     }

@@ -33,8 +33,8 @@ impl WholeAttention<'_> {
     }
 
     fn forward_with(&self, isa: Isa, qkv: &[f32], mut out: Vec<f32>) -> Vec<f32> {
-        let width = self.n_heads * self.head_dim;
-        out.resize(qkv.len() / 3, 0.0);
+        let width = self.width();
+        out.resize(self.queries() * width, 0.0);
         let sequences = self.sequences(&mut out);
         // The heads that are packed at once: a row is read from one end to the other.
         let share = self.n_heads.div_ceil(rayon::current_num_threads());
@@ -44,8 +44,7 @@ impl WholeAttention<'_> {
         let attend = |rows: Rows, heads: &[Head], task: usize, out: &mut [f32]| {
             isa.run(Task { attention: self, len: rows.len, heads, first: task * TASK_ROWS, out });
         };
-        let work: usize = self.lengths.iter().map(|len| len * len * width).sum();
-        if work < PARALLEL {
+        if self.work() < PARALLEL {
             for (rows, out) in sequences {
                 let heads: Vec<Head> = (0..self.n_heads).step_by(share).flat_map(|first| pack(rows, first)).collect();
                 out.chunks_mut(TASK_ROWS * width).enumerate().for_each(|(task, out)| attend(rows, &heads, task, out));
@@ -53,7 +52,7 @@ impl WholeAttention<'_> {
         } else {
             sequences.into_par_iter().with_max_len(1).for_each(|(rows, out)| {
                 let firsts = (0..self.n_heads).step_by(share);
-                if rows.len <= TASK_ROWS {
+                if rows.queries <= TASK_ROWS {
                     let heads: Vec<Head> = firsts.flat_map(|first| pack(rows, first)).collect();
                     attend(rows, &heads, 0, out);
                 } else {
@@ -73,7 +72,7 @@ impl WholeAttention<'_> {
     /// A part of a token's row of a head: query, key or value.
     #[inline(always)]
     fn part<'a>(&self, qkv: &'a [f32], token: usize, part: usize, head: usize) -> &'a [f32] {
-        let start = (token * 3 + part) * self.n_heads * self.head_dim + head * self.head_dim;
+        let start = (token * 3 + part) * self.width() + head * self.head_dim;
         &qkv[start..start + self.head_dim]
     }
 
@@ -149,14 +148,14 @@ impl PairKernel for Pack<'_> {
 
     #[inline(always)]
     fn eval<P: Pairs>(self, isa: P) -> Vec<Head> {
-        let Self { attention, qkv, rows: Rows { first, len }, heads } = self;
+        let Self { attention, qkv, rows: Rows { first, len, queries }, heads } = self;
         let (vectors, panels) = (attention.vectors(), len.div_ceil(PANEL));
         let scale = 1.0 / (attention.head_dim as f32).sqrt();
         let nothing = Lines([0; PANEL]);
         let mut packed = Vec::with_capacity(heads.len());
         for _ in heads.clone() {
             packed.push(Head {
-                queries: vec![[0; LANES]; len * vectors],
+                queries: vec![[0; LANES]; queries * vectors],
                 keys: vec![nothing; panels * vectors * LANES],
                 values: vec![nothing; panels * vectors * KEY_PAIRS],
             });
@@ -168,8 +167,10 @@ impl PairKernel for Pack<'_> {
             for (head, packed) in heads.clone().zip(&mut packed) {
                 let part = |token: usize, part: usize| attention.part(qkv, first + token, part, head);
                 for token in tokens.clone() {
-                    let queries = &mut packed.queries[token * vectors..][..vectors];
-                    attention.turned(isa, part(token, 0), first + token, scale, &mut turned, queries);
+                    if token < queries {
+                        let queries = &mut packed.queries[token * vectors..][..vectors];
+                        attention.turned(isa, part(token, 0), first + token, scale, &mut turned, queries);
+                    }
                     let rounded = &mut rounded[(token - tokens.start) * vectors..][..vectors];
                     attention.turned(isa, part(token, 1), first + token, 1.0, &mut turned, rounded);
                 }
@@ -235,7 +236,7 @@ impl PairKernel for Task<'_> {
     #[inline(always)]
     fn eval<P: Pairs>(self, isa: P) {
         let Self { attention, len, heads, first, out } = self;
-        let width = attention.n_heads * attention.head_dim;
+        let width = attention.width();
         let mut room = Room::default();
         for (head, packed) in heads.iter().enumerate() {
             for (tile, out) in out.chunks_mut(TILE_ROWS[0] * width).enumerate() {
@@ -313,7 +314,7 @@ impl Tile<'_> {
             *sum = softmax(isa, scores, visible, weights.as_chunks_mut().0);
         }
         let all_pairs = len.div_ceil(PANEL) * KEY_PAIRS;
-        let width = attention.n_heads * head_dim;
+        let width = attention.width();
         for (panel, values) in packed.values.chunks_exact(all_pairs).enumerate() {
             let values = &values[panels.start * KEY_PAIRS..][..key_pairs];
             let mixed = products::<P, R>(isa, values, &room.weights, key_pairs);
@@ -431,6 +432,7 @@ fn softmax<P: Pairs>(isa: P, scores: &mut [Sums], visible: Range<usize>, weights
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Wanted;
     use crate::ops::cpu::simd::Scalar;
 
     fn number(i: usize) -> f32 {
@@ -438,7 +440,7 @@ mod tests {
     }
 
     fn of(lengths: &[usize], n_heads: usize, head_dim: usize, reach: Option<usize>) -> WholeAttention<'_> {
-        WholeAttention { n_heads, head_dim, rotation: None, lengths, reach, bias: None }
+        WholeAttention { n_heads, head_dim, rotation: None, lengths, reach, bias: None, wanted: Wanted::All }
     }
 
     #[test]
@@ -453,7 +455,15 @@ mod tests {
                 for (found, expected) in scalar.iter().zip(&expected) {
                     assert!((found - expected).abs() <= 0.02, "{head_dim} {reach:?}: {found}, expected {expected}");
                 }
+                let first_of_each = |all: &[f32]| -> Vec<f32> {
+                    let starts = lengths.iter().scan(0, |end, len| Some(std::mem::replace(end, *end + len)));
+                    starts.flat_map(|first| &all[first * width / 3..(first + 1) * width / 3]).copied().collect()
+                };
+                let first = WholeAttention { wanted: Wanted::First, ..of(&lengths, n_heads, head_dim, reach) };
+                assert_eq!(first.forward(&qkv, Vec::new()), first_of_each(&expected), "{head_dim} {reach:?}");
                 for isa in std::iter::once(Isa::Scalar(Scalar)).chain(Isa::detect()) {
+                    let found = first.forward_with(isa, &qkv, Vec::new());
+                    assert_eq!(found, first_of_each(&scalar), "{isa:?} {head_dim} {reach:?}");
                     let found = of(&lengths, n_heads, head_dim, reach).forward_with(isa, &qkv, vec![f32::NAN; 5]);
                     assert_eq!(found, scalar, "{isa:?} {head_dim} {reach:?}");
                     let mut first = 0;

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use rayon::prelude::*;
 
 use super::{Pages, Seen, TILE, attend};
+use crate::Wanted;
 use crate::kv_cache::{PAGE, padded};
 use crate::ops::ScoreBias;
 use crate::ops::cpu::simd::Isa;
@@ -28,6 +29,8 @@ pub(crate) struct WholeAttention<'a> {
     pub(crate) reach: Option<usize>,
     /// What is added to the scores.
     pub(crate) bias: Option<&'a ScoreBias>,
+    /// Whose queries attend.
+    pub(crate) wanted: Wanted,
 }
 
 /// Where the rows of a sequence are.
@@ -35,19 +38,19 @@ pub(crate) struct WholeAttention<'a> {
 pub(super) struct Rows {
     pub(super) first: usize,
     pub(super) len: usize,
+    /// Those whose queries attend, from the first on.
+    pub(super) queries: usize,
 }
 
 impl WholeAttention<'_> {
     /// # Shapes
     /// - `qkv`: `[tokens, 3 · n_heads · head_dim]`, in each row queries, keys, values
-    /// - returns `[tokens, n_heads · head_dim]`, in the memory of `out`
+    /// - returns `[wanted tokens, n_heads · head_dim]`, in the memory of `out`
     pub(crate) fn forward(&self, qkv: &[f32], mut out: Vec<f32>) -> Vec<f32> {
-        let width = self.n_heads * self.head_dim;
-        out.resize(qkv.len() / 3, 0.0);
+        out.resize(self.queries() * self.width(), 0.0);
         let sequences = self.sequences(&mut out);
         let isa = Isa::detect();
-        let work: usize = self.lengths.iter().map(|len| len * len * width).sum();
-        if work < PARALLEL {
+        if self.work() < PARALLEL {
             for (rows, out) in sequences {
                 for head in 0..self.n_heads {
                     self.put(head, &self.head(isa, qkv, rows, head), out);
@@ -66,20 +69,34 @@ impl WholeAttention<'_> {
         out
     }
 
+    pub(super) fn width(&self) -> usize {
+        self.n_heads * self.head_dim
+    }
+
+    /// Of all sequences.
+    pub(super) fn queries(&self) -> usize {
+        self.lengths.iter().map(|&len| self.wanted.of(len)).sum()
+    }
+
+    /// Multiplications of queries with keys.
+    pub(super) fn work(&self) -> usize {
+        self.lengths.iter().map(|&len| self.wanted.of(len) * len * self.width()).sum()
+    }
+
     /// Where the rows of each sequence are, with their places in `out`.
     pub(super) fn sequences<'o>(&self, out: &'o mut [f32]) -> Vec<(Rows, &'o mut [f32])> {
         let (mut rest, mut first) = (out, 0);
         let sequences = self.lengths.iter().map(|&len| {
-            let rows = Rows { first, len };
+            let rows = Rows { first, len, queries: self.wanted.of(len) };
             first += len;
-            (rows, rest.split_off_mut(..len * self.n_heads * self.head_dim).unwrap_or_default())
+            (rows, rest.split_off_mut(..rows.queries * self.width()).unwrap_or_default())
         });
         sequences.collect()
     }
 
-    /// `[len, padded(head_dim)]`.
+    /// `[queries, padded(head_dim)]`.
     fn head(&self, isa: Isa, qkv: &[f32], rows: Rows, head: usize) -> Vec<f32> {
-        let (len, head_dim, width) = (rows.len, self.head_dim, self.n_heads * self.head_dim);
+        let (len, head_dim, width) = (rows.len, self.head_dim, self.width());
         let part = |token: usize, part: usize| {
             let start = ((rows.first + token) * 3 + part) * width + head * head_dim;
             &qkv[start..start + head_dim]
@@ -97,8 +114,8 @@ impl WholeAttention<'_> {
             pages.write(token, &key, part(token, 2));
         }
         let scale = 1.0 / (head_dim as f32).sqrt();
-        let mut out = Vec::with_capacity(len * padded(head_dim));
-        for first in (0..len).step_by(TILE) {
+        let mut out = Vec::with_capacity(rows.queries * padded(head_dim));
+        for first in (0..rows.queries).step_by(TILE) {
             let query = |index: usize, query: &mut [f32]| {
                 query.copy_from_slice(part(first + index, 0));
                 rotate(first + index, query);
@@ -112,14 +129,14 @@ impl WholeAttention<'_> {
             };
             let bias = self.bias.map(|bias| bias.of_head(head, first));
             let seen = Seen { pages: &pages, soft_cap: None, bias };
-            out.extend(attend(isa, &seen, TILE.min(len - first), head_dim, query, visible));
+            out.extend(attend(isa, &seen, TILE.min(rows.queries - first), head_dim, query, visible));
         }
         out
     }
 
     /// Puts a head's results into its place among the others'.
     fn put(&self, head: usize, values: &[f32], out: &mut [f32]) {
-        let rows = out.chunks_exact_mut(self.n_heads * self.head_dim);
+        let rows = out.chunks_exact_mut(self.width());
         for (row, values) in rows.zip(values.chunks_exact(padded(self.head_dim))) {
             row[head * self.head_dim..(head + 1) * self.head_dim].copy_from_slice(&values[..self.head_dim]);
         }
