@@ -6,6 +6,7 @@
 
 #![expect(clippy::inline_always, reason = "compiled anew for each instruction set")]
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -41,27 +42,30 @@ impl WholeAttention<'_> {
         let pack = |rows: Rows, first: usize| {
             isa.run(Pack { attention: self, qkv, rows, heads: first..self.n_heads.min(first + share) })
         };
-        let attend = |rows: Rows, heads: &[Head], task: usize, out: &mut [f32]| {
-            isa.run(Task { attention: self, len: rows.len, heads, first: task * TASK_ROWS, out });
+        let attend = |rows: Rows, packed: &[Packed], task: usize, out: &mut [f32]| {
+            isa.run(Task { attention: self, rows, packed, first: task * TASK_ROWS, out });
         };
         if self.work() < PARALLEL {
             for (rows, out) in sequences {
-                let heads: Vec<Head> = (0..self.n_heads).step_by(share).flat_map(|first| pack(rows, first)).collect();
-                out.chunks_mut(TASK_ROWS * width).enumerate().for_each(|(task, out)| attend(rows, &heads, task, out));
+                let packed: Vec<Packed> = (0..self.n_heads).step_by(share).map(|first| pack(rows, first)).collect();
+                out.chunks_mut(TASK_ROWS * width).enumerate().for_each(|(task, out)| attend(rows, &packed, task, out));
+                give(packed);
             }
         } else {
             sequences.into_par_iter().with_max_len(1).for_each(|(rows, out)| {
                 let firsts = (0..self.n_heads).step_by(share);
-                if rows.queries <= TASK_ROWS {
-                    let heads: Vec<Head> = firsts.flat_map(|first| pack(rows, first)).collect();
-                    attend(rows, &heads, 0, out);
+                let packed: Vec<Packed> = if rows.queries <= TASK_ROWS {
+                    let packed: Vec<_> = firsts.map(|first| pack(rows, first)).collect();
+                    attend(rows, &packed, 0, out);
+                    packed
                 } else {
-                    let heads: Vec<usize> = firsts.collect();
-                    let heads: Vec<Vec<Head>> = heads.into_par_iter().map(|first| pack(rows, first)).collect();
-                    let heads: Vec<Head> = heads.into_iter().flatten().collect();
+                    let firsts: Vec<usize> = firsts.collect();
+                    let packed: Vec<_> = firsts.into_par_iter().map(|first| pack(rows, first)).collect();
                     let tasks = out.par_chunks_mut(TASK_ROWS * width).enumerate();
-                    tasks.for_each(|(task, out)| attend(rows, &heads, task, out));
-                }
+                    tasks.for_each(|(task, out)| attend(rows, &packed, task, out));
+                    packed
+                };
+                give(packed);
                 // As between the tasks of a product.
                 std::thread::yield_now();
             });
@@ -76,9 +80,9 @@ impl WholeAttention<'_> {
         &qkv[start..start + self.head_dim]
     }
 
-    /// A query or a key, rotated and scaled, in pairs, with zeros up to what is rounded at once.
+    /// A query or a key, rotated, in pairs, with zeros up to what is rounded at once.
     #[inline(always)]
-    fn turned<P: Pairs>(&self, isa: P, x: &[f32], token: usize, scale: f32, turned: &mut [f32], pairs: &mut [Vector]) {
+    fn turned<P: Pairs>(&self, isa: P, x: &[f32], token: usize, turned: &mut [f32], pairs: &mut [Vector]) {
         let x = match self.rotation {
             Some(rotation) => {
                 turned.copy_from_slice(x);
@@ -87,14 +91,8 @@ impl WholeAttention<'_> {
             }
             None => x,
         };
-        let simd = isa.floats();
-        let scale = simd.splat(scale);
         for (pairs, x) in pairs.iter_mut().zip(x.chunks(PANEL)) {
-            let mut scaled = filled(x);
-            for vector in scaled.as_chunks_mut::<LANES>().0 {
-                *vector = simd.to_array(simd.mul(simd.load(vector), scale));
-            }
-            *pairs = isa.round(&scaled);
+            *pairs = isa.round(&filled(x));
         }
     }
 
@@ -125,14 +123,51 @@ fn filled(x: &[f32]) -> [f32; PANEL] {
     })
 }
 
-/// A head of a sequence; what is missing in the last panels is zeros.
-struct Head {
-    /// `[tokens, vectors]`, scaled.
+/// Some heads of a sequence; what is missing in the last panels is zeros.
+#[derive(Default)]
+struct Packed {
+    /// `[heads, queries, vectors]`.
     queries: Vec<Vector>,
-    /// `[panels of keys, pairs of dimensions]`.
+    /// `[heads, panels of keys, pairs of dimensions]`.
     keys: Vec<Lines<Pair>>,
-    /// `[panels of dimensions, pairs of keys]`.
+    /// `[heads, panels of dimensions, pairs of keys]`.
     values: Vec<Lines<Pair>>,
+    heads: usize,
+}
+
+/// One of them.
+#[derive(Clone, Copy)]
+struct Head<'a> {
+    queries: &'a [Vector],
+    keys: &'a [Lines<Pair>],
+    values: &'a [Lines<Pair>],
+}
+
+impl Packed {
+    fn heads(&self) -> impl Iterator<Item = Head<'_>> {
+        (0..self.heads).map(|head| Head {
+            queries: part(&self.queries, head, self.heads),
+            keys: part(&self.keys, head, self.heads),
+            values: part(&self.values, head, self.heads),
+        })
+    }
+}
+
+/// One of `parts` of the same size.
+fn part<T>(all: &[T], index: usize, parts: usize) -> &[T] {
+    let len = all.len() / parts;
+    &all[index * len..][..len]
+}
+
+thread_local! {
+    /// Memory that a thread keeps for the next sequences and tiles.
+    static ROOM: Cell<Room> = const { Cell::new(Room::EMPTY) };
+}
+
+/// Keeps the memory of what is done with.
+fn give(packed: Vec<Packed>) {
+    let room = ROOM.take();
+    ROOM.set(Room { packed, ..room });
 }
 
 /// Rounds the queries, keys and values of some heads.
@@ -144,38 +179,37 @@ struct Pack<'a> {
 }
 
 impl PairKernel for Pack<'_> {
-    type Output = Vec<Head>;
+    type Output = Packed;
 
     #[inline(always)]
-    fn eval<P: Pairs>(self, isa: P) -> Vec<Head> {
+    fn eval<P: Pairs>(self, isa: P) -> Packed {
         let Self { attention, qkv, rows: Rows { first, len, queries }, heads } = self;
         let (vectors, panels) = (attention.vectors(), len.div_ceil(PANEL));
-        let scale = 1.0 / (attention.head_dim as f32).sqrt();
-        let nothing = Lines([0; PANEL]);
-        let mut packed = Vec::with_capacity(heads.len());
-        for _ in heads.clone() {
-            packed.push(Head {
-                queries: vec![[0; LANES]; queries * vectors],
-                keys: vec![nothing; panels * vectors * LANES],
-                values: vec![nothing; panels * vectors * KEY_PAIRS],
-            });
-        }
+        let mut room = ROOM.take();
+        let mut packed = room.packed.pop().unwrap_or_default();
+        ROOM.set(room);
+        packed.heads = heads.len();
+        packed.queries.resize(heads.len() * queries * vectors, [0; LANES]);
+        let lines_of_head = panels * vectors * LANES;
+        packed.keys.resize(heads.len() * lines_of_head, Lines([0; PANEL]));
+        packed.values.resize(heads.len() * lines_of_head, Lines([0; PANEL]));
         let mut turned = vec![0.0; attention.head_dim];
         let mut rounded = vec![[0; LANES]; vectors * LANES];
-        for block in 0..len.div_ceil(LANES) {
-            let tokens = block * LANES..len.min((block + 1) * LANES);
-            for (head, packed) in heads.clone().zip(&mut packed) {
+        for block in 0..panels * PANEL / LANES {
+            let tokens = (block * LANES).min(len)..((block + 1) * LANES).min(len);
+            for (index, head) in heads.clone().enumerate() {
                 let part = |token: usize, part: usize| attention.part(qkv, first + token, part, head);
                 for token in tokens.clone() {
                     if token < queries {
-                        let queries = &mut packed.queries[token * vectors..][..vectors];
-                        attention.turned(isa, part(token, 0), first + token, scale, &mut turned, queries);
+                        let queries = &mut packed.queries[(index * queries + token) * vectors..][..vectors];
+                        attention.turned(isa, part(token, 0), first + token, &mut turned, queries);
                     }
                     let rounded = &mut rounded[(token - tokens.start) * vectors..][..vectors];
-                    attention.turned(isa, part(token, 1), first + token, 1.0, &mut turned, rounded);
+                    attention.turned(isa, part(token, 1), first + token, &mut turned, rounded);
                 }
                 rounded[tokens.len() * vectors..].fill([0; LANES]);
-                let panel = &mut packed.keys[block / 2 * vectors * LANES..][..vectors * LANES];
+                let keys = &mut packed.keys[index * lines_of_head..][..lines_of_head];
+                let panel = &mut keys[block / 2 * vectors * LANES..][..vectors * LANES];
                 for (vector, lines) in panel.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
                     let mut square = [[0; LANES]; LANES];
                     for (row, rounded) in square.iter_mut().zip(rounded.chunks_exact(vectors)) {
@@ -185,13 +219,13 @@ impl PairKernel for Pack<'_> {
                         lines.0.as_chunks_mut().0[block % 2] = *column;
                     }
                 }
-                for pair in tokens.start / 2..tokens.end.div_ceil(2) {
-                    let even = part(2 * pair, 2);
-                    let odd = if 2 * pair + 1 < len { part(2 * pair + 1, 2) } else { &[] };
+                let values = &mut packed.values[index * lines_of_head..][..lines_of_head];
+                for pair in block * LANES / 2..(block + 1) * LANES / 2 {
+                    let [even, odd] =
+                        [2 * pair, 2 * pair + 1].map(|token| if token < len { part(token, 2) } else { &[] });
                     for vector in 0..vectors {
-                        let even = filled(&even[vector * PANEL..]);
-                        let odd = filled(odd.get(vector * PANEL..).unwrap_or_default());
-                        let lines = packed.values[vector * panels * KEY_PAIRS + pair].0.as_chunks_mut::<LANES>().0;
+                        let [even, odd] = [even, odd].map(|x| filled(x.get(vector * PANEL..).unwrap_or_default()));
+                        let lines = values[vector * panels * KEY_PAIRS + pair].0.as_chunks_mut::<LANES>().0;
                         for (half, lines) in lines.iter_mut().enumerate() {
                             *lines = isa.round(&isa.zip(&even.as_chunks().0[half], &odd.as_chunks().0[half]));
                         }
@@ -221,9 +255,8 @@ fn transposed<P: Pairs>(isa: P, mut square: [Vector; LANES]) -> [Vector; LANES] 
 /// Some queries of a sequence, in all heads.
 struct Task<'a> {
     attention: &'a WholeAttention<'a>,
-    /// Tokens of the sequence.
-    len: usize,
-    heads: &'a [Head],
+    rows: Rows,
+    packed: &'a [Packed],
     /// The first of the queries.
     first: usize,
     /// `[queries, n_heads * head_dim]`.
@@ -235,10 +268,10 @@ impl PairKernel for Task<'_> {
 
     #[inline(always)]
     fn eval<P: Pairs>(self, isa: P) {
-        let Self { attention, len, heads, first, out } = self;
+        let Self { attention, rows: Rows { len, .. }, packed, first, out } = self;
         let width = attention.width();
-        let mut room = Room::default();
-        for (head, packed) in heads.iter().enumerate() {
+        let mut room = ROOM.take();
+        for (head, packed) in packed.iter().flat_map(Packed::heads).enumerate() {
             for (tile, out) in out.chunks_mut(TILE_ROWS[0] * width).enumerate() {
                 let first = first + tile * TILE_ROWS[0];
                 let tile = Tile { attention, len, packed, head, queries: first..first + out.len() / width };
@@ -250,12 +283,13 @@ impl PairKernel for Task<'_> {
                 }
             }
         }
+        ROOM.set(room);
     }
 }
 
-/// What a tile computes in, kept for the next one.
-#[derive(Default)]
+/// What sequences are packed in, and what a tile computes in, kept for the next ones.
 struct Room {
+    packed: Vec<Packed>,
     /// `[queries, pairs of dimensions]`, where there are fewer than the tile has rows.
     queries: Vec<Pair>,
     /// `[queries, panels of keys]`.
@@ -264,11 +298,21 @@ struct Room {
     weights: Vec<Pair>,
 }
 
+impl Room {
+    const EMPTY: Self = Self { packed: Vec::new(), queries: Vec::new(), scores: Vec::new(), weights: Vec::new() };
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
 /// A few queries of a head.
 struct Tile<'a> {
     attention: &'a WholeAttention<'a>,
     len: usize,
-    packed: &'a Head,
+    packed: Head<'a>,
     head: usize,
     queries: Range<usize>,
 }
@@ -298,20 +342,22 @@ impl Tile<'_> {
         }
         for (at, panel) in panels.clone().enumerate() {
             let found = products::<P, R>(isa, &packed.keys[panel * n_pairs..][..n_pairs], x, n_pairs);
-            for (scores, found) in room.scores[at..].iter_mut().step_by(n_panels).zip(found) {
-                let halves = scores.0.as_chunks_mut::<LANES>().0;
-                halves[0] = simd.to_array(found[0]);
-                halves[1] = simd.to_array(found[1]);
+            // Of a known number of rows: what is found would have to be stored first to be run through.
+            for row in 0..R {
+                let halves = room.scores[row * n_panels + at].0.as_chunks_mut::<LANES>().0;
+                halves[0] = simd.to_array(found[row][0]);
+                halves[1] = simd.to_array(found[row][1]);
             }
         }
         let key_pairs = n_panels * KEY_PAIRS;
         room.weights.resize(R * key_pairs, 0);
+        let factor = std::f32::consts::LOG2_E / (head_dim as f32).sqrt();
         let mut sums = [1.0; R];
         let rows = room.scores.chunks_exact_mut(n_panels).zip(room.weights.chunks_exact_mut(key_pairs));
         for ((query, sum), (scores, weights)) in queries.clone().zip(&mut sums).zip(rows) {
             let visible = attention.visible(query, len);
             let visible = visible.start - panels.start * PANEL..visible.end - panels.start * PANEL;
-            *sum = softmax(isa, scores, visible, weights.as_chunks_mut().0);
+            *sum = softmax(isa, scores, factor, visible, weights.as_chunks_mut().0);
         }
         let all_pairs = len.div_ceil(PANEL) * KEY_PAIRS;
         let width = attention.width();
@@ -389,10 +435,16 @@ fn hide<S: Simd>(simd: S, scores: &mut Sums, visible: Range<usize>) {
     }
 }
 
-/// The weights of the keys of a query, rounded, not yet divided by their sum, which is returned. `visible` counts from the
-/// first panel of the scores.
+/// The weights of the keys of a query, rounded, not yet divided by their sum, which is returned: powers of 2 of the scores
+/// times `factor`. `visible` counts from the first panel of the scores.
 #[inline(always)]
-fn softmax<P: Pairs>(isa: P, scores: &mut [Sums], visible: Range<usize>, weights: &mut [[Pair; KEY_PAIRS]]) -> f32 {
+fn softmax<P: Pairs>(
+    isa: P,
+    scores: &mut [Sums],
+    factor: f32,
+    visible: Range<usize>,
+    weights: &mut [[Pair; KEY_PAIRS]],
+) -> f32 {
     let simd = isa.floats();
     let seen = visible.start / PANEL..visible.end.div_ceil(PANEL);
     weights[..seen.start].fill([0; KEY_PAIRS]);
@@ -415,9 +467,9 @@ fn softmax<P: Pairs>(isa: P, scores: &mut [Sums], visible: Range<usize>, weights
             *highest = simd.max(*highest, simd.load(scores));
         }
     }
-    // The exponents of 2 instead of e, from the highest one down.
-    let factor = simd.splat(std::f32::consts::LOG2_E);
-    let off = simd.splat(simd.largest(simd.max(highest[0], highest[1])) * -std::f32::consts::LOG2_E);
+    // From the highest one down.
+    let off = simd.splat(simd.largest(simd.max(highest[0], highest[1])) * -factor);
+    let factor = simd.splat(factor);
     let mut sums = [simd.splat(0.0); 2];
     for (scores, weights) in scores.iter().zip(weights) {
         let halves = scores.0.as_chunks::<LANES>().0;
