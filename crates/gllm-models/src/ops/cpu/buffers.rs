@@ -8,6 +8,9 @@ use std::cell::RefCell;
 /// Most buffers that are kept: more than a block has at once.
 const MOST: usize = 8;
 
+/// Elements of the largest buffer that outlives its computation: those of short texts, and of a thread's part of many.
+const LASTING: usize = 1 << 18;
+
 /// How many times larger memory may be than what is asked for: used as less, it would have to be cleared before it is used
 /// as more again.
 const MOST_LARGER: usize = 2;
@@ -23,7 +26,7 @@ struct Spare {
     buffers: Vec<Vec<f32>>,
 }
 
-/// Runs a computation whose activations take each other's memory; nothing is kept behind it.
+/// Runs a computation whose activations take each other's memory; only a little is kept for the thread's next one.
 pub(crate) fn reused<T>(work: impl FnOnce() -> T) -> T {
     struct Depth;
     impl Drop for Depth {
@@ -31,7 +34,7 @@ pub(crate) fn reused<T>(work: impl FnOnce() -> T) -> T {
             SPARE.with_borrow_mut(|spare| {
                 spare.depth -= 1;
                 if spare.depth == 0 {
-                    spare.buffers = Vec::new();
+                    spare.buffers.retain(|buffer| buffer.capacity() <= LASTING);
                 }
             });
         }
@@ -65,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_smallest_that_fits_is_taken_and_nothing_outlives_the_computation() {
+    fn the_smallest_that_fits_is_taken_and_nothing_large_outlives_the_computation() {
         let of = |len: usize| vec![1.0; len];
         reused(|| {
             for len in [30, 10, 20] {
@@ -76,10 +79,13 @@ mod tests {
             reused(|| assert_eq!(take(5).capacity(), 10));
             assert_eq!(take(14).capacity(), 0);
             assert_eq!(take(15).capacity(), 30);
-            give(of(5));
+            give(of(LASTING));
+            give(of(LASTING + 1));
         });
-        assert_eq!(take(1).capacity(), 0);
+        assert_eq!(take(LASTING + 1).capacity(), 0);
+        assert_eq!(take(LASTING).capacity(), LASTING);
+        // Outside of any computation.
         give(of(5));
-        assert_eq!(take(1).capacity(), 0);
+        assert_eq!(take(5).capacity(), 0);
     }
 }

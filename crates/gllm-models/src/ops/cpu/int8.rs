@@ -24,7 +24,7 @@ use rayon::prelude::*;
 
 use self::codes::Codes;
 use super::erf::rough_gelu;
-use super::share::{self, Lines, PANEL, Panels, Part, Sums, Then, for_tile, prefetch, share, tiles};
+use super::share::{self, Lines, PANEL, Panels, Part, Sums, TILE_ROWS, Then, for_tile, prefetch, share, tiles};
 use super::simd::{LANES, Scalar, Simd};
 use crate::threads;
 
@@ -256,24 +256,17 @@ struct Block<'a> {
 }
 
 thread_local! {
-    static ROOM: Cell<Room> = const { Cell::new(Room { sums: Vec::new(), codes: [Codes::NONE; 2] }) };
+    static ROOM: Cell<Room> = const { Cell::new(Room { inner: Vec::new(), codes: [Codes::NONE; 2] }) };
 }
 
 /// What a thread computes in, kept for its next block.
 #[derive(Default)]
 struct Room {
-    /// `[panels, rows]`.
-    sums: Vec<Sums>,
+    /// `[rows, GROUP]`: what a group of inputs of the next layer is made of.
+    inner: Vec<f32>,
     /// Of the activations and of what is between two layers.
     codes: [Codes; 2],
 }
-
-/// What a group of inputs of the next layer is made of: its panels' results for a row.
-#[repr(align(64))]
-struct Wide([f32; GROUP]);
-
-/// Panels whose sums are there at once, where nothing asks for more.
-const FEW: usize = 4;
 
 impl Block<'_> {
     /// With at most `MOST` rows at once.
@@ -283,50 +276,30 @@ impl Block<'_> {
         let (simd, n_rows) = (isa.floats(), rows.len());
         let first = through.map_or(layer, |(before, _)| before);
         let inputs = first.panels.inputs;
-        let Room { mut sums, codes: [mut x_codes, mut inner] } = ROOM.take();
+        let Room { mut inner, codes: [mut x_codes, mut inner_codes] } = ROOM.take();
         x_codes.put_all(simd, &x[rows.start * inputs..rows.end * inputs], inputs, first.group);
-        let at_once = if through.is_some() { FEW.max(layer.group / PANEL) } else { FEW };
-        sums.resize(n_rows * at_once, Lines([0.0; PANEL]));
         if let Some((before, then)) = through {
             let outputs = before.panels.outputs;
-            inner.make_room(n_rows, outputs, layer.group);
-            let mut wide = Wide([0.0; GROUP]);
+            inner_codes.make_room(n_rows, outputs, layer.group);
+            if inner.len() < n_rows * GROUP + LANES {
+                inner.resize(n_rows * GROUP + LANES, 0.0);
+            }
+            // From a line of the cache on.
+            let start = inner.as_ptr().align_offset(size_of::<[f32; LANES]>()).min(LANES);
+            let inner = &mut inner[start..][..n_rows * GROUP];
             for group in 0..outputs.div_ceil(layer.group) {
                 let first = group * layer.group;
                 let len = layer.group.min(outputs - first);
-                before.sum_panels::<P, MOST>(isa, &x_codes, first / PANEL..(first + len).div_ceil(PANEL), &mut sums);
-                for row in 0..n_rows {
-                    finish(simd, &sums, (row, n_rows), then, &mut wide.0[..len]);
-                    inner.put(simd, (row, group), &wide.0[..len]);
+                let panels = first / PANEL..(first + len).div_ceil(PANEL);
+                before.panels::<P, MOST>(isa, &x_codes, panels, then, inner, GROUP, len);
+                for (row, x) in inner.chunks_exact(GROUP).enumerate() {
+                    inner_codes.put(simd, (row, group), &x[..len]);
                 }
             }
-            std::mem::swap(&mut x_codes, &mut inner);
+            std::mem::swap(&mut x_codes, &mut inner_codes);
         }
-        for (index, first) in panels.clone().step_by(FEW).enumerate() {
-            layer.sum_panels::<P, MOST>(isa, &x_codes, first..panels.end.min(first + FEW), &mut sums);
-            for (row, y) in y.chunks_exact_mut(width).enumerate() {
-                let y = &mut y[index * FEW * PANEL..width.min((index + 1) * FEW * PANEL)];
-                finish(simd, &sums, (row, n_rows), then, y);
-            }
-        }
-        ROOM.set(Room { sums, codes: [x_codes, inner] });
-    }
-}
-
-/// Puts `then` of a row's sums, `[panels, rows]`, into `y`.
-#[inline(always)]
-fn finish<S: Simd>(simd: S, sums: &[Sums], (row, rows): (usize, usize), then: Then, y: &mut [f32]) {
-    for (y, sums) in y.chunks_mut(PANEL).zip(sums[row..].iter().step_by(rows)) {
-        let halves = sums.0.as_chunks::<LANES>().0;
-        let done = [apply(simd, simd.load(&halves[0]), then), apply(simd, simd.load(&halves[1]), then)];
-        // Copies of a known length are two instructions.
-        if let ([first, second], _) = y.as_chunks_mut::<LANES>() {
-            *first = simd.to_array(done[0]);
-            *second = simd.to_array(done[1]);
-        } else {
-            let both = [simd.to_array(done[0]), simd.to_array(done[1])];
-            y.copy_from_slice(&both.as_flattened()[..y.len()]);
-        }
+        layer.panels::<P, MOST>(isa, &x_codes, panels, then, y, width, width);
+        ROOM.set(Room { inner, codes: [x_codes, inner_codes] });
     }
 }
 
@@ -340,18 +313,47 @@ fn apply<S: Simd>(simd: S, x: S::V, then: Then) -> S::V {
 }
 
 impl Int8Linear {
-    /// The sums of a few panels with their bias: `[panels, rows]`.
+    /// Puts `then` of the sums of some panels into `y`: the first `width` of each `stride`.
     #[inline(always)]
-    fn sum_panels<P: Products, const MOST: usize>(&self, isa: P, x: &Codes, panels: Range<usize>, sums: &mut [Sums]) {
+    fn panels<P: Products, const MOST: usize>(
+        &self,
+        isa: P,
+        x: &Codes,
+        panels: Range<usize>,
+        then: Then,
+        y: &mut [f32],
+        stride: usize,
+        width: usize,
+    ) {
         let (quads, n_groups) = (self.group / QUAD, self.panels.inputs.div_ceil(self.group));
-        for (panel, sums) in panels.zip(sums.chunks_exact_mut(x.rows)) {
+        let mut tile = [Lines([0.0; PANEL]); TILE_ROWS[0]];
+        for (index, panel) in panels.enumerate() {
             let scales = &self.scales[panel * n_groups..][..n_groups];
             let (weights, bias) = (self.panels.of(panel, n_groups * quads), &self.panels.bias[panel]);
+            let columns = index * PANEL..width.min((index + 1) * PANEL);
             for rows in tiles(x.rows, MOST) {
                 let (n_rows, first) = (rows.len(), rows.start);
-                for_tile!(n_rows, sum_groups::<P>(isa, weights, scales, x, first, bias, &mut sums[rows]));
+                for_tile!(n_rows, sum_groups::<P>(isa, weights, scales, x, first, bias, &mut tile));
+                for (sums, y) in tile.iter().zip(y[first * stride..].chunks_mut(stride)).take(n_rows) {
+                    finish(isa.floats(), sums, then, &mut y[columns.clone()]);
+                }
             }
         }
+    }
+}
+
+/// Puts `then` of sums into `y`, which has no more.
+#[inline(always)]
+fn finish<S: Simd>(simd: S, sums: &Sums, then: Then, y: &mut [f32]) {
+    let halves = sums.0.as_chunks::<LANES>().0;
+    let done = [apply(simd, simd.load(&halves[0]), then), apply(simd, simd.load(&halves[1]), then)];
+    // Copies of a known length are two instructions.
+    if let ([first, second], _) = y.as_chunks_mut::<LANES>() {
+        *first = simd.to_array(done[0]);
+        *second = simd.to_array(done[1]);
+    } else {
+        let both = [simd.to_array(done[0]), simd.to_array(done[1])];
+        y.copy_from_slice(&both.as_flattened()[..y.len()]);
     }
 }
 

@@ -362,7 +362,8 @@ impl Tile<'_> {
         let all_pairs = len.div_ceil(PANEL) * KEY_PAIRS;
         let width = attention.width();
         for (panel, values) in packed.values.chunks_exact(all_pairs).enumerate() {
-            let values = &values[panels.start * KEY_PAIRS..][..key_pairs];
+            // Up to the last key that any of them sees: what follows weighs nothing.
+            let values = &values[panels.start * KEY_PAIRS..seen.end.div_ceil(2)];
             let mixed = products::<P, R>(isa, values, &room.weights, key_pairs);
             let column = head * head_dim + panel * PANEL;
             let columns = column..(column + PANEL).min((head + 1) * head_dim);

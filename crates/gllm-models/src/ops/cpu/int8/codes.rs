@@ -9,7 +9,7 @@ use crate::ops::cpu::simd::{LANES, Simd};
 /// Rows of activations in codes.
 #[derive(Default)]
 pub(super) struct Codes {
-    /// `[groups, rows]`.
+    /// `[groups, rows]`, and perhaps more.
     pub(super) quads: Vec<[Quad; QUADS]>,
     /// `[groups, rows]`: from a code to the next.
     pub(super) steps: Vec<f32>,
@@ -26,9 +26,12 @@ impl Codes {
     /// Makes room for those of rows of `inputs`, in groups of so many: any, until they are set.
     pub(super) fn make_room(&mut self, rows: usize, inputs: usize, group: usize) {
         let len = inputs.div_ceil(group) * rows;
-        self.quads.resize(len, [0; QUADS]);
-        self.steps.resize(len, 0.0);
-        self.lows.resize(len, 0.0);
+        // It never becomes less: what is added is cleared.
+        if self.quads.len() < len {
+            self.quads.resize(len, [0; QUADS]);
+            self.steps.resize(len, 0.0);
+            self.lows.resize(len, 0.0);
+        }
         (self.rows, self.group) = (rows, group);
     }
 
