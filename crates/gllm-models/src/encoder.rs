@@ -132,13 +132,14 @@ impl Encoder {
     #[cfg(feature = "cpu")]
     fn in_parts(&self, batch: &[&Tokens], parts: Vec<Range<usize>>, wanted: Wanted) -> Tensor<2> {
         let parts = parts.into_par_iter().with_max_len(1);
+        let compute = |part: Range<usize>| self.compute(&batch[part], wanted);
         match wanted {
             Wanted::All => {
-                let of_part = |part: Range<usize>| ops::reused(|| self.finish(self.compute(&batch[part], wanted)));
+                let of_part = |part| ops::reused(|| ops::alone(|| self.finish(compute(part))));
                 Tensor::cat(parts.map(of_part).collect(), 0)
             }
             Wanted::First => {
-                let of_part = |part: Range<usize>| ops::reused(|| self.compute(&batch[part], wanted));
+                let of_part = |part| ops::reused(|| ops::alone(|| compute(part)));
                 let (x, heads) = parts.map(of_part).map(|Unfinished { x, heads }| (x, heads)).unzip();
                 self.finish(Unfinished { x: Tensor::cat(x, 0), heads: Tensor::cat(heads, 0) })
             }

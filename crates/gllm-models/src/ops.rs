@@ -28,6 +28,8 @@ pub(crate) use cpu::buffers::reused;
 #[cfg(feature = "cpu")]
 pub(crate) use cpu::layer_norm::Norm;
 #[cfg(feature = "cpu")]
+pub(crate) use cpu::share::alone;
+#[cfg(feature = "cpu")]
 pub(crate) use cpu::{
     FloatLinear, feed_forward, float_linear, has_bf16, has_int8, packed_linears, runs_here as has_kernels,
 };

@@ -5,6 +5,7 @@
 
 #![expect(clippy::inline_always, reason = "compiled anew for each instruction set")]
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -51,6 +52,25 @@ pub(super) use for_tile;
 
 /// Rows that a task takes through all panels: their activations stay in the cache.
 const TASK_ROWS: usize = 8 * TILE_ROWS[0];
+
+/// The same where other threads have rows of their own: weights are read less often.
+const LONE_TASK_ROWS: usize = 128;
+
+thread_local! {
+    static ALONE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a computation while other threads run others like it: none waits for a share of this one.
+pub(crate) fn alone<T>(work: impl FnOnce() -> T) -> T {
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            ALONE.set(self.0);
+        }
+    }
+    let _before = Before(ALONE.replace(true));
+    work()
+}
 
 /// What becomes of a sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,8 +186,11 @@ pub(super) fn share_rows(
     compute: impl Fn(Range<usize>, &mut [f32]) + Sync,
 ) -> Vec<f32> {
     y.resize(n_rows * outputs, 0.0);
-    let tasks = n_rows.div_ceil(TASK_ROWS).next_multiple_of(rayon::current_num_threads());
-    let rows = n_rows.div_ceil(tasks).max(TILE_ROWS[0]);
+    let tasks = match ALONE.get() {
+        true => n_rows.div_ceil(LONE_TASK_ROWS),
+        false => n_rows.div_ceil(TASK_ROWS).next_multiple_of(rayon::current_num_threads()),
+    };
+    let rows = n_rows.div_ceil(tasks.max(1)).max(TILE_ROWS[0]);
     y.par_chunks_mut(rows * outputs).enumerate().with_max_len(1).for_each(|(index, y)| {
         compute(index * rows..index * rows + y.len() / outputs, y);
         // To whoever waits for this core, an executor's thread for one: it would wait for several milliseconds.
