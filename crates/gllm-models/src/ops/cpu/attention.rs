@@ -7,7 +7,6 @@
 #![expect(clippy::inline_always, reason = "compiled anew for each instruction set")]
 
 mod cached;
-mod narrow;
 mod whole;
 
 use std::borrow::Cow;

@@ -291,14 +291,14 @@ impl Block<'_> {
                 let first = group * layer.group;
                 let len = layer.group.min(outputs - first);
                 let panels = first / PANEL..(first + len).div_ceil(PANEL);
-                before.panels::<P, MOST>(isa, &x_codes, panels, then, inner, GROUP, len);
+                before.panels::<P, MOST>(isa, &x_codes, panels, then, (inner, GROUP), len);
                 for (row, x) in inner.chunks_exact(GROUP).enumerate() {
                     inner_codes.put(simd, (row, group), &x[..len]);
                 }
             }
             std::mem::swap(&mut x_codes, &mut inner_codes);
         }
-        layer.panels::<P, MOST>(isa, &x_codes, panels, then, y, width, width);
+        layer.panels::<P, MOST>(isa, &x_codes, panels, then, (y, width), width);
         ROOM.set(Room { inner, codes: [x_codes, inner_codes] });
     }
 }
@@ -321,8 +321,7 @@ impl Int8Linear {
         x: &Codes,
         panels: Range<usize>,
         then: Then,
-        y: &mut [f32],
-        stride: usize,
+        (y, stride): (&mut [f32], usize),
         width: usize,
     ) {
         let (quads, n_groups) = (self.group / QUAD, self.panels.inputs.div_ceil(self.group));

@@ -186,9 +186,10 @@ pub(super) fn share_rows(
     compute: impl Fn(Range<usize>, &mut [f32]) + Sync,
 ) -> Vec<f32> {
     y.resize(n_rows * outputs, 0.0);
-    let tasks = match ALONE.get() {
-        true => n_rows.div_ceil(LONE_TASK_ROWS),
-        false => n_rows.div_ceil(TASK_ROWS).next_multiple_of(rayon::current_num_threads()),
+    let tasks = if ALONE.get() {
+        n_rows.div_ceil(LONE_TASK_ROWS)
+    } else {
+        n_rows.div_ceil(TASK_ROWS).next_multiple_of(rayon::current_num_threads())
     };
     let rows = n_rows.div_ceil(tasks.max(1)).max(TILE_ROWS[0]);
     y.par_chunks_mut(rows * outputs).enumerate().with_max_len(1).for_each(|(index, y)| {
