@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 /// Tokens of a part: fewer would read weights more often, more would leave the cache.
-const TOKENS: usize = 192;
+const TOKENS: usize = 256;
 
 /// The sequences of each part, all of them in order; `None` if there is one.
 pub(super) fn parts(lengths: &[usize], threads: usize) -> Option<Vec<Range<usize>>> {
@@ -33,7 +33,7 @@ mod tests {
 
     #[test]
     fn each_sequence_is_in_one_part() {
-        assert_eq!(parts(&[100, 90, 10, 300, 5], 2), Some(vec![0..2, 2..3, 3..4, 4..5]));
+        assert_eq!(parts(&[100, 150, 10, 300, 5], 2), Some(vec![0..2, 2..3, 3..4, 4..5]));
         assert_eq!(parts(&[10, 20], 2), None);
         assert_eq!(parts(&[1000], 2), None);
     }
