@@ -15,7 +15,6 @@ use std::ops::Range;
 use super::exp::{exp, tanh};
 use super::simd::{Isa, Kernel, LANES, Simd};
 use crate::kv_cache::{PAGE, padded};
-use crate::ops::score_bias::HeadBias;
 
 pub(crate) use cached::{CachedAttention, QkWeights};
 pub(crate) use whole::WholeAttention;
@@ -40,8 +39,6 @@ struct Seen<'a, P> {
     pages: &'a P,
     /// Scores `s` become `c · tanh(s / c)`.
     soft_cap: Option<f32>,
-    /// What is added to the scores of the tile's queries.
-    bias: Option<HeadBias<'a>>,
 }
 
 /// Lets up to [`TILE`] queries attend. `query` writes the `index`th of them, scaled; it sees the places `visible(index)`,
@@ -109,7 +106,7 @@ impl<P: Pages, const T: usize> Kernel for Tile<'_, P, T> {
 
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
-        let Self { queries, visible, seen: Seen { pages, soft_cap, bias }, out } = self;
+        let Self { queries, visible, seen: Seen { pages, soft_cap }, out } = self;
         let head_dim = queries.len();
         let width = padded(head_dim);
         let mut largest = [f32::NEG_INFINITY; T];
@@ -130,9 +127,6 @@ impl<P: Pages, const T: usize> Kernel for Tile<'_, P, T> {
                 }
                 let out = &mut out[query * width..(query + 1) * width];
                 let state = (&mut largest[query], &mut sums[query]);
-                if let Some(bias) = bias {
-                    add_bias(simd, &mut weights[query], bias.of(query, page * PAGE));
-                }
                 softmax_step(simd, &mut weights[query], visible, *soft_cap, state, out);
             }
             add_values(simd, &weights, &pages.values(page), &read, out);
@@ -200,14 +194,6 @@ fn some_dot_products<S: Simd, const T: usize, const Q: usize>(
             products[0] = simd.to_array(sums[0]);
             products[1] = simd.to_array(sums[1]);
         }
-    }
-}
-
-/// Adds what is added for the places of a page to a query's scores there.
-#[inline(always)]
-fn add_bias<S: Simd>(simd: S, scores: &mut [f32; PAGE], bias: &[f32]) {
-    for (scores, bias) in scores.as_chunks_mut().0.iter_mut().zip(bias.as_chunks().0) {
-        *scores = simd.to_array(simd.add(simd.load(scores), simd.load(bias)));
     }
 }
 
@@ -347,18 +333,11 @@ mod tests {
     }
 
     /// Exact, from the definition.
-    fn expected(
-        pages: &Whole,
-        query: &[f32],
-        visible: Range<usize>,
-        soft_cap: Option<f32>,
-        bias: impl Fn(usize) -> f32,
-    ) -> Vec<f64> {
+    fn expected(pages: &Whole, query: &[f32], visible: Range<usize>, soft_cap: Option<f32>) -> Vec<f64> {
         let head_dim = pages.head_dim;
         let score = |place: usize| {
             let key = |d: usize| pages.keys[place / PAGE * PAGE * head_dim + d * PAGE + place % PAGE];
             let dot: f64 = (0..head_dim).map(|d| f64::from(query[d]) * f64::from(key(d))).sum();
-            let dot = dot + f64::from(bias(place));
             soft_cap.map_or(dot, |cap| f64::from(cap) * (dot / f64::from(cap)).tanh())
         };
         let largest = visible.clone().map(score).fold(f64::NEG_INFINITY, f64::max);
@@ -386,10 +365,8 @@ mod tests {
             // Within a page, over borders of pages, nothing before the last page.
             let visible =
                 |index: usize| [0..1, 0..64, 3..70, 60..191, 130..131, 0..192, 63..65, 128..192][index].clone();
-            let of_head: Vec<f32> = (0..2 * places).map(|i| number(i * 13 + 3) * 0.5).collect();
-            let bias = Some(HeadBias::new(&of_head, TILE));
-            for (soft_cap, bias) in [(None, None), (Some(3.0), None), (None, bias), (Some(3.0), bias)] {
-                let seen = Seen { pages: &pages, soft_cap, bias };
+            for soft_cap in [None, Some(3.0)] {
+                let seen = Seen { pages: &pages, soft_cap };
                 for n_queries in 1..=TILE {
                     let found = |isa| attend(isa, &seen, n_queries, head_dim, query, visible);
                     let mut sets = Isa::all();
@@ -397,13 +374,10 @@ mod tests {
                     for (index, found) in scalar.chunks(padded(head_dim)).enumerate() {
                         let mut own = vec![0.0; head_dim];
                         query(index, &mut own);
-                        let added = |place| bias.map_or(0.0, |_| of_head[TILE - index + place]);
-                        let exact = expected(&pages, &own, visible(index), soft_cap, added);
+                        let exact = expected(&pages, &own, visible(index), soft_cap);
                         for (found, exact) in found.iter().zip(exact) {
                             assert!((f64::from(*found) - exact).abs() <= 2e-5, "{head_dim}: {found}, expected {exact}");
                         }
-                        let bias = bias.map(|_| HeadBias::new(&of_head, TILE - index));
-                        let seen = Seen { pages: &pages, soft_cap, bias };
                         let alone = |isa| attend(isa, &seen, 1, head_dim, |_, q| query(index, q), |_| visible(index));
                         assert!(Isa::all().all(|isa| alone(isa) == *found), "{head_dim}, query {index} alone");
                     }

@@ -115,7 +115,7 @@ impl CachedAttention<'_> {
             window.map_or(0, |window| end.saturating_sub(window))..end
         };
         let pages = HeadPages { layer: task.layer, head: task.head, head_dim };
-        attend(isa, &Seen { pages: &pages, soft_cap, bias: None }, task.tile.len(), head_dim, query, visible)
+        attend(isa, &Seen { pages: &pages, soft_cap }, task.tile.len(), head_dim, query, visible)
     }
 }
 
