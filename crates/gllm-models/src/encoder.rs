@@ -20,7 +20,7 @@ use crate::names::Names;
 use crate::ops::rotary::Rotation;
 use crate::ops::{self, AttentionPattern, ScoreBias};
 use crate::text::Tokens;
-use crate::{EncoderConfig, PoolingMode, Sequences, Wanted, Weights, threads};
+use crate::{EncoderConfig, Sequences, Wanted, Weights, threads};
 
 /// Token ids to hidden states.
 #[derive(Debug)]
@@ -158,11 +158,7 @@ impl Encoder {
             x = block.finish(Unfinished { x, heads });
         }
         let heads = self.last.heads(&x, &sequences, places(&self.last), wanted);
-        let x = match wanted {
-            Wanted::All => x,
-            Wanted::First => ops::pool(&x, PoolingMode::Cls, &sequences),
-        };
-        Unfinished { x, heads }
+        Unfinished { x: ops::kept(x, wanted, &sequences), heads }
     }
 
     /// The rest, token by token.

@@ -37,6 +37,6 @@ pub(crate) use gate::gate;
 #[cfg(feature = "cpu")]
 pub(crate) use gate::gated_feed_forward;
 pub(crate) use linear::linear;
-pub(crate) use pooling::{l2_normalize, pool};
+pub(crate) use pooling::{kept, l2_normalize, pool};
 pub(crate) use rms_norm::rms_norm;
 pub(crate) use score_bias::ScoreBias;

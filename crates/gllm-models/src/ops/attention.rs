@@ -12,10 +12,10 @@ use gllm_core::Precision;
 use super::cpu::{self, attention::WholeAttention};
 #[cfg(feature = "cpu")]
 use super::has_kernels;
-use super::pooling::pool;
+use super::pooling::kept;
 use super::rotary::{Rotation, rotate};
 use super::score_bias::{self, ScoreBias};
-use crate::{PoolingMode, Sequences, Wanted};
+use crate::{Sequences, Wanted};
 
 /// Scores that a bias is added to at once, at most: 64 MiB of them. With more, the heads are computed in turns.
 const BIASED_SCORES: usize = 16 * 1024 * 1024;
@@ -161,8 +161,5 @@ pub(crate) fn attention(
         let mixed = if parts.len() == 1 { parts.swap_remove(0) } else { Tensor::cat(parts, 1) };
         mixed.swap_dims(1, 2).reshape([rows, len, hidden])
     });
-    match wanted {
-        Wanted::All => mixed,
-        Wanted::First => pool(&mixed, PoolingMode::Cls, sequences),
-    }
+    kept(mixed, wanted, sequences)
 }

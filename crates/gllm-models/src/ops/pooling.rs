@@ -5,7 +5,7 @@
 use burn::tensor::Tensor;
 
 use crate::sequences::last_tokens;
-use crate::{PoolingMode, Sequences};
+use crate::{PoolingMode, Sequences, Wanted};
 
 /// # Shapes
 /// - `hidden`: `[tokens, hidden]`
@@ -26,6 +26,18 @@ pub(crate) fn pool(hidden: &Tensor<2>, mode: PoolingMode, sequences: &Sequences)
             PoolingMode::MeanSqrtLen => block.divide_by_length(sum(tokens), Tensor::sqrt),
         }
     })
+}
+
+/// The rows of the wanted tokens.
+///
+/// # Shapes
+/// - `x`: `[tokens, width]`
+/// - returns `[wanted tokens, width]`
+pub(crate) fn kept(x: Tensor<2>, wanted: Wanted, sequences: &Sequences) -> Tensor<2> {
+    match wanted {
+        Wanted::All => x,
+        Wanted::First => pool(&x, PoolingMode::Cls, sequences),
+    }
 }
 
 /// Scales each row to length 1; a row of zeros stays zero.
