@@ -44,8 +44,8 @@ const READ_ONLY: [BlockType; 8] = [
 ];
 
 fn golden() -> WeightFiles {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/blocks/blocks.safetensors");
-    WeightFiles::open_file(&path).unwrap_or_else(|e| panic!("{e}"))
+    let path = Path::new("../../tests/golden/blocks/blocks.safetensors");
+    WeightFiles::open_file(path).unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn bytes(golden: &WeightFiles, name: &str) -> Vec<u8> {

@@ -34,7 +34,7 @@ fn header(tensors: u64, keys: u64) -> Vec<u8> {
 }
 
 fn mutations() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/gguf");
+    let folder = Path::new("../../tests/golden/gguf");
     let golden = FILES.map(|name| fs::read(folder.join(name)).expect("readable"));
     let flips = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6);
     let mut runner =

@@ -154,7 +154,7 @@ fn faulty_generator() -> GeneratorHandle {
 }
 
 fn golden(name: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(name)
+    Path::new("../../tests/golden").join(name)
 }
 
 fn embedder() -> EmbeddingEngine {

@@ -3,7 +3,7 @@
 use crate::harness::{Home, MODEL, WRITER, arg, generate_args};
 
 /// The folder of a decoder without a tokenizer.
-const NO_TOKENIZER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/decoders/qwen2");
+const NO_TOKENIZER: &str = "../../tests/golden/decoders/qwen2";
 
 #[test]
 fn options_out_of_range_are_named_before_a_model_is_fetched() {

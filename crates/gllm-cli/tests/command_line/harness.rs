@@ -10,25 +10,25 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A model of 48 dimensions and 48 tokens, with what sentence-transformers makes of a few texts.
-pub(crate) const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/bert/mean");
+pub(crate) const MODEL: &str = "../../tests/golden/bert/mean";
 
 /// A model with three kinds of vectors, of 24 dimensions, made as bge-m3 is.
-pub(crate) const BGE_M3: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/bge_m3/model");
+pub(crate) const BGE_M3: &str = "../../tests/golden/bge_m3/model";
 
 /// A model that has only sparse vectors.
-pub(crate) const SPLADE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/families/bert/splade");
+pub(crate) const SPLADE: &str = "../../tests/golden/families/bert/splade";
 
 /// A model of 32 dimensions in one file.
-pub(crate) const GGUF: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/gguf_models/bert-q8_0.gguf");
+pub(crate) const GGUF: &str = "../../tests/golden/gguf_models/bert-q8_0.gguf";
 
 /// A cross-encoder of 48 tokens.
-pub(crate) const RERANKER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/families/bert/reranker");
+pub(crate) const RERANKER: &str = "../../tests/golden/families/bert/reranker";
 
 /// A decoder of 128 tokens and 64 of vocabulary, without a chat template.
-pub(crate) const WRITER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/decoders/qwen2.gguf");
+pub(crate) const WRITER: &str = "../../tests/golden/decoders/qwen2.gguf";
 
 /// A decoder with a vocabulary of all bytes, and with a chat template.
-const TALKER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/export/qwen2");
+const TALKER: &str = "../../tests/golden/export/qwen2";
 
 /// Longest input of the models in tokens.
 pub(crate) const MAX_LENGTH: usize = 48;

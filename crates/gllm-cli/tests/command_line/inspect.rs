@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::harness::{BGE_M3, Home, MODEL, arg};
 
 fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(name)
+    Path::new("../../tests/golden").join(name)
 }
 
 fn inspect(name: &str) -> Value {

@@ -190,7 +190,7 @@ mod tests {
     /// The folder of a checkpoint with that one layer.
     fn checkpoint(format: &str, case: &str) -> tempfile::TempDir {
         let golden = |file: String| -> PathBuf {
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(format).join(file)
+            Path::new("../../tests/golden").join(format).join(file)
         };
         let folder = tempfile::tempdir().expect("a temporary folder");
         let weights = folder.path().join("model.safetensors");

@@ -104,7 +104,7 @@ impl TextStream {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
 
     use gllm_core::Truncation;
     use proptest::prelude::*;
@@ -127,7 +127,7 @@ mod tests {
     ];
 
     fn golden() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden")
+        PathBuf::from("../../tests/golden")
     }
 
     fn gguf(name: &str) -> Tokenizer {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use gllm_quant::gguf::{Array, GgufFile, Value};
 use gllm_quant::{BlockType, DType, WeightFiles};
@@ -27,7 +27,7 @@ struct ExpectedTensor {
 }
 
 pub(crate) fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/gguf")
+    PathBuf::from("../../tests/golden/gguf")
 }
 
 fn expected() -> BTreeMap<String, Expected> {

@@ -37,7 +37,7 @@ const COMPRESSED_TENSORS: [&str; 9] = [
 const ACT_ORDER: [&str; 2] = ["w4-group-32", "w4-group-64-asymmetric"];
 
 fn path(format: &str, file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(format).join(file)
+    Path::new("../../tests/golden").join(format).join(file)
 }
 
 /// The layer of a case, read as its configuration says, and the files of the case.

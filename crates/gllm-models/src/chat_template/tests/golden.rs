@@ -11,7 +11,7 @@ use crate::chat_template::source::Source;
 use crate::chat_template::{ChatOptions, ChatTemplate};
 
 fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/chat_templates").join(name)
+    PathBuf::from("../../tests/golden/chat_templates").join(name)
 }
 
 fn text(name: &str) -> String {
