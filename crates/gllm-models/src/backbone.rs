@@ -31,8 +31,8 @@ impl Backbone {
         }
     }
 
-    /// Hidden states of the last layer for the wanted tokens of a batch, perhaps for more of them, and the boundaries of
-    /// what is there of its sequences.
+    /// Hidden states of the last layer for the wanted tokens of a batch, and the boundaries of what is there of its
+    /// sequences.
     ///
     /// # Shapes
     /// - returns `[tokens, hidden]`, the sequences one after the other in the order of `batch`
@@ -48,9 +48,9 @@ impl Backbone {
             Self::Decoder(decoder) => {
                 let texts: Vec<&[u32]> = batch.iter().map(|tokens| tokens.ids.as_slice()).collect();
                 let caches = texts.iter().map(|text| decoder.new_cache(text.len()));
-                let hidden = decoder.forward_to_the_end(texts.iter().copied().zip(caches).collect())?;
+                let hidden = decoder.forward_to_the_end(texts.iter().copied().zip(caches).collect(), wanted)?;
                 let lengths = texts.iter().map(|text| text.len()).collect();
-                Ok((hidden, Sequences::new(lengths, decoder.device())))
+                Ok((hidden, Sequences::new(lengths, decoder.device()).kept(wanted, decoder.device())))
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::decoder_names::DecoderNames;
 use crate::layers::{CausalAttention, EmbeddingTable, Experts, FeedForward, FeedForwardConfig, Linear, RmsNorm};
 use crate::ops::cached_attention::Span;
 use crate::ops::rotary::{Rotation, angles};
-use crate::{CacheType, DecoderConfig, KvCache, Weights, threads};
+use crate::{CacheType, DecoderConfig, KvCache, Wanted, Weights, threads};
 
 /// Token ids to hidden states.
 #[derive(Debug)]
@@ -31,16 +31,6 @@ pub struct Step<'a> {
     pub tokens: &'a [u32],
     /// What was read of the sequence before; the new tokens are added.
     pub cache: &'a mut KvCache,
-}
-
-/// Which hidden states a pass is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    All,
-    /// Those of each step's last token.
-    Last,
-    /// All, and the caches aren't used again.
-    AllOfTheEnd,
 }
 
 #[derive(Debug)]
@@ -105,26 +95,16 @@ impl Decoder {
         KvCache::new(&self.config, CacheType::default(), limit, &self.device)
     }
 
-    /// Hidden states of the new tokens, one sequence after the other.
+    /// Hidden states of the wanted new tokens, one sequence after the other. What nobody wants of the last block isn't
+    /// computed.
     ///
     /// # Shapes
-    /// - returns `[tokens of all steps, hidden]`
+    /// - returns `[wanted tokens of all steps, hidden]`
     ///
     /// # Errors
     /// [`InferenceError`] for a token out of range, or a context that is full: then no cache has changed.
-    pub(crate) fn forward(&self, batch: &mut [Step<'_>]) -> Result<Tensor<2>> {
-        self.run(batch, Wanted::All)
-    }
-
-    /// As [`Decoder::forward`], for the last token of each step alone, which the last block computes no more than.
-    ///
-    /// # Shapes
-    /// - returns `[steps, hidden]`
-    ///
-    /// # Errors
-    /// As [`Decoder::forward`].
-    pub(crate) fn forward_last(&self, batch: &mut [Step<'_>]) -> Result<Tensor<2>> {
-        self.run(batch, Wanted::Last)
+    pub(crate) fn forward(&self, batch: &mut [Step<'_>], wanted: Wanted) -> Result<Tensor<2>> {
+        threads::run(&self.device, || self.compute(batch, wanted, false))
     }
 
     /// As [`Decoder::forward`], of sequences that end with these tokens. Each block's keys and values are gone once the
@@ -132,17 +112,14 @@ impl Decoder {
     ///
     /// # Errors
     /// As [`Decoder::forward`].
-    pub(crate) fn forward_to_the_end(&self, batch: Vec<(&[u32], KvCache)>) -> Result<Tensor<2>> {
+    pub(crate) fn forward_to_the_end(&self, batch: Vec<(&[u32], KvCache)>, wanted: Wanted) -> Result<Tensor<2>> {
         let (tokens, mut caches): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         let steps = tokens.into_iter().zip(&mut caches).map(|(tokens, cache)| Step { tokens, cache });
-        self.run(&mut steps.collect::<Vec<_>>(), Wanted::AllOfTheEnd)
+        let mut steps: Vec<_> = steps.collect();
+        threads::run(&self.device, || self.compute(&mut steps, wanted, true))
     }
 
-    fn run(&self, batch: &mut [Step<'_>], wanted: Wanted) -> Result<Tensor<2>> {
-        threads::run(&self.device, || self.compute(batch, wanted))
-    }
-
-    fn compute(&self, batch: &mut [Step<'_>], wanted: Wanted) -> Result<Tensor<2>> {
+    fn compute(&self, batch: &mut [Step<'_>], wanted: Wanted, ends: bool) -> Result<Tensor<2>> {
         let spans = self.spans(batch)?;
         for step in batch.iter_mut() {
             step.cache.extend(step.tokens);
@@ -153,11 +130,11 @@ impl Decoder {
             let caches = batch.iter_mut().map(|step| step.cache.layer(layer)).collect();
             let normal = block.attention_norm.forward(x.clone());
             let mut attended = block.attention.attend(normal, &rotation, &spans, caches);
-            if wanted == Wanted::Last && layer + 1 == self.blocks.len() {
-                [attended, x] = [attended, x].map(|rows| last_rows(&rows, &spans));
+            if layer + 1 == self.blocks.len() {
+                [attended, x] = [attended, x].map(|rows| kept(rows, wanted, &spans));
             }
             let attended = block.attention.project(attended);
-            if wanted == Wanted::AllOfTheEnd {
+            if ends {
                 for step in batch.iter_mut() {
                     step.cache.drop_layer(layer);
                 }
@@ -223,11 +200,17 @@ impl Decoder {
     }
 }
 
-/// The last row of each span.
-fn last_rows(x: &Tensor<2>, spans: &[Span]) -> Tensor<2> {
+/// The rows of the wanted tokens of each span.
+fn kept(x: Tensor<2>, wanted: Wanted, spans: &[Span]) -> Tensor<2> {
+    if wanted == Wanted::All {
+        return x;
+    }
     let width = x.dims()[1];
-    let row = |span: &Span| x.clone().slice([span.rows.end - 1..span.rows.end, 0..width]);
-    let mut rows: Vec<_> = spans.iter().map(row).collect();
+    let rows = |Span { rows, .. }: &Span| {
+        let wanted = wanted.of(rows.len());
+        x.clone().slice([rows.start + wanted.start..rows.start + wanted.end, 0..width])
+    };
+    let mut rows: Vec<_> = spans.iter().map(rows).collect();
     if rows.len() == 1 { rows.swap_remove(0) } else { Tensor::cat(rows, 0) }
 }
 

@@ -9,7 +9,7 @@
 
 use std::path::Path;
 
-use burn::tensor::{Bytes, Device, Tensor};
+use burn::tensor::{Bytes, Device};
 use gllm_core::{LoadError, LoadProblem, Result};
 use gllm_quant::WeightFiles;
 use gllm_quant::gguf::Metadata;
@@ -30,7 +30,7 @@ use crate::load::decoder::DecoderFamily;
 use crate::modules::Modules;
 use crate::sentence_config::SentenceConfig;
 use crate::text::{Pairs, Tokens};
-use crate::{DecoderConfig, KvCache, PoolingMode, RerankOptions, RotaryScaling, Sequences, Target, Weights, ops};
+use crate::{DecoderConfig, KvCache, RerankOptions, RotaryScaling, Target, Wanted, Weights};
 
 const START: &str = "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the \
     Instruct provided. Note that the answer can only be \"yes\" or \"no\".<|im_end|>\n<|im_start|>user\n";
@@ -163,10 +163,9 @@ impl DecoderReranker {
     /// The logits of prompts, each given by those it is among and its place there.
     pub(crate) fn forward(&self, batch: &[(&Prompts, usize)]) -> Result<Vec<f32>> {
         let rest: Vec<&[u32]> = batch.iter().map(|&(prompts, place)| prompts.rest(place)).collect();
-        let lengths = rest.iter().map(|rest| rest.len()).collect();
         let starts = batch.iter().map(|(prompts, _)| prompts.start.clone());
-        let hidden = self.decoder.forward_to_the_end(rest.into_iter().zip(starts).collect())?;
-        to_host(self.last_logits(&hidden, lengths))
+        let hidden = self.decoder.forward_to_the_end(rest.into_iter().zip(starts).collect(), Wanted::Last)?;
+        to_host(self.head.forward(hidden))
     }
 
     /// What is kept of the first `n_shared` tokens of `prompts`, which all of them have in common.
@@ -175,15 +174,9 @@ impl DecoderReranker {
         let mut cache = self.decoder.new_cache(longest);
         let shared = prompts.first().map_or(&[][..], |prompt| &prompt.ids[..n_shared]);
         for tokens in shared.chunks(batch_tokens) {
-            self.decoder.forward(&mut [Step { tokens, cache: &mut cache }])?;
+            self.decoder.forward(&mut [Step { tokens, cache: &mut cache }], Wanted::Last)?;
         }
         Ok(cache)
-    }
-
-    /// `[tokens, hidden]` of sequences of these lengths to `[sequences, 1]`.
-    fn last_logits(&self, hidden: &Tensor<2>, lengths: Vec<usize>) -> Tensor<2> {
-        let sequences = Sequences::new(lengths, self.decoder.device());
-        self.head.forward(ops::pool(hidden, PoolingMode::LastToken, &sequences))
     }
 }
 

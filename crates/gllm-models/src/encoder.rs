@@ -138,7 +138,7 @@ impl Encoder {
                 let of_part = |part| ops::reused(|| ops::alone(|| self.finish(compute(part))));
                 Tensor::cat(parts.map(of_part).collect(), 0)
             }
-            Wanted::First => {
+            Wanted::First | Wanted::Last => {
                 let of_part = |part| ops::reused(|| ops::alone(|| compute(part)));
                 let (x, heads) = parts.map(of_part).map(|Unfinished { x, heads }| (x, heads)).unzip();
                 self.finish(Unfinished { x: Tensor::cat(x, 0), heads: Tensor::cat(heads, 0) })

@@ -9,7 +9,7 @@ use gllm_quant::WeightFiles;
 use crate::decoder::{Decoder, Step};
 use crate::layers::Linear;
 use crate::load::decoder::{self, DecoderFamily};
-use crate::{CacheType, DecoderConfig, KvCache, Target, Weights, threads};
+use crate::{CacheType, DecoderConfig, KvCache, Target, Wanted, Weights, threads};
 
 /// A loaded language model: tokens to logits of the next one.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ impl GeneratorModel {
     /// # Errors
     /// [`gllm_core::InferenceError`] for a token out of range, or a context that is full: then no cache has changed.
     pub fn forward(&self, batch: &mut [Step<'_>]) -> Result<Tensor<2>> {
-        self.decoder.forward(batch)
+        self.decoder.forward(batch, Wanted::All)
     }
 
     /// As [`GeneratorModel::forward`], for the last token of each step alone, which the last block computes no more than.
@@ -94,7 +94,7 @@ impl GeneratorModel {
     /// # Errors
     /// As [`GeneratorModel::forward`].
     pub fn forward_last(&self, batch: &mut [Step<'_>]) -> Result<Tensor<2>> {
-        self.decoder.forward_last(batch)
+        self.decoder.forward(batch, Wanted::Last)
     }
 
     /// Logits of the token that follows each row.

@@ -37,7 +37,11 @@ pub enum PoolingMode {
 impl PoolingMode {
     /// The tokens that it makes a vector of.
     pub(crate) fn reads(self) -> Wanted {
-        if self == Self::Cls { Wanted::First } else { Wanted::All }
+        match self {
+            Self::Cls => Wanted::First,
+            Self::LastToken => Wanted::Last,
+            Self::Max | Self::Mean | Self::MeanSqrtLen => Wanted::All,
+        }
     }
 
     fn from_config(name: &str) -> Option<Self> {

@@ -18,15 +18,17 @@ pub enum Wanted {
     All,
     /// The first: all that is read of a sequence whose first token stands for it.
     First,
+    /// The last: that of one whose tokens see only those before them.
+    Last,
 }
 
 impl Wanted {
-    /// How many there are in a sequence of `len`.
-    #[cfg(feature = "cpu")]
-    pub(crate) fn of(self, len: usize) -> usize {
+    /// Those of a sequence of `len`.
+    pub(crate) fn of(self, len: usize) -> Range<usize> {
         match self {
-            Self::All => len,
-            Self::First => len.min(1),
+            Self::All => 0..len,
+            Self::First => 0..len.min(1),
+            Self::Last => len.saturating_sub(1)..len,
         }
     }
 }
@@ -85,7 +87,7 @@ impl Sequences {
     pub(crate) fn kept(self, wanted: Wanted, device: &Device) -> Self {
         match wanted {
             Wanted::All => self,
-            Wanted::First => Self::new(vec![1; self.lengths.len()], device),
+            Wanted::First | Wanted::Last => Self::new(vec![1; self.lengths.len()], device),
         }
     }
 

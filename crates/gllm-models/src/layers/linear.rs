@@ -189,9 +189,7 @@ mod tests {
 
     /// The folder of a checkpoint with that one layer.
     fn checkpoint(format: &str, case: &str) -> tempfile::TempDir {
-        let golden = |file: String| -> PathBuf {
-            Path::new("../../tests/golden").join(format).join(file)
-        };
+        let golden = |file: String| -> PathBuf { Path::new("../../tests/golden").join(format).join(file) };
         let folder = tempfile::tempdir().expect("a temporary folder");
         let weights = folder.path().join("model.safetensors");
         std::fs::copy(golden(format!("{case}.safetensors")), weights).expect("golden data");

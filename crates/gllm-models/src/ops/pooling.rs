@@ -37,6 +37,7 @@ pub(crate) fn kept(x: Tensor<2>, wanted: Wanted, sequences: &Sequences) -> Tenso
     match wanted {
         Wanted::All => x,
         Wanted::First => pool(&x, PoolingMode::Cls, sequences),
+        Wanted::Last => pool(&x, PoolingMode::LastToken, sequences),
     }
 }
 

@@ -52,7 +52,9 @@ pub(crate) struct WholeAttention<'a> {
 struct Rows {
     first: usize,
     len: usize,
-    /// Those whose queries attend, from the first on.
+    /// The first of those whose queries attend.
+    asking: usize,
+    /// Those whose queries attend.
     queries: usize,
 }
 
@@ -138,19 +140,20 @@ impl WholeAttention<'_> {
 
     /// Of all sequences.
     fn queries(&self) -> usize {
-        self.lengths.iter().map(|&len| self.wanted.of(len)).sum()
+        self.lengths.iter().map(|&len| self.wanted.of(len).len()).sum()
     }
 
     /// Multiplications of queries with keys.
     fn work(&self) -> usize {
-        self.lengths.iter().map(|&len| self.wanted.of(len) * len * self.width()).sum()
+        self.lengths.iter().map(|&len| self.wanted.of(len).len() * len * self.width()).sum()
     }
 
     /// Where the rows of each sequence are, with their places in `out`.
     fn sequences<'o>(&self, out: &'o mut [f32]) -> Vec<(Rows, &'o mut [f32])> {
         let (mut rest, mut first) = (out, 0);
         let sequences = self.lengths.iter().map(|&len| {
-            let rows = Rows { first, len, queries: self.wanted.of(len) };
+            let asking = self.wanted.of(len);
+            let rows = Rows { first, len, asking: asking.start, queries: asking.len() };
             first += len;
             (rows, rest.split_off_mut(..rows.queries * self.width()).unwrap_or_default())
         });
@@ -243,7 +246,8 @@ mod tests {
                         let case = format!("{isa:?}, heads of {head_dim}, {reach:?}, {}", bias.is_some());
                         let found = of(Wanted::All).forward_with(isa, &qkv, vec![f32::NAN; 5]);
                         assert_eq!(found, scalar, "{case}");
-                        let first = of(Wanted::First).forward_with(isa, &qkv, Vec::new());
+                        let [first, last] =
+                            [Wanted::First, Wanted::Last].map(|wanted| of(wanted).forward_with(isa, &qkv, Vec::new()));
                         let mut start = 0;
                         for (place, &len) in lengths.iter().enumerate() {
                             let own = &qkv[start * 3 * width..(start + len) * 3 * width];
@@ -251,7 +255,9 @@ mod tests {
                             let own_length = [len];
                             let alone = WholeAttention { lengths: &own_length, ..of(Wanted::All) };
                             assert_eq!(alone.forward_with(isa, own, Vec::new()), found, "{case}, sequence {place}");
-                            assert_eq!(first[place * width..(place + 1) * width], found[..width], "{case}, {place}");
+                            let row = place * width..(place + 1) * width;
+                            assert_eq!(first[row.clone()], found[..width], "{case}, {place}");
+                            assert_eq!(last[row], found[found.len() - width..], "{case}, {place}");
                             let added = |head, at| if bias.is_some() { offset(head, at) } else { 0.0 };
                             for (found, exact) in found.iter().zip(expected(&alone, own, added)) {
                                 assert!(

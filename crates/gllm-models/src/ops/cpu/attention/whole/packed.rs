@@ -95,7 +95,7 @@ impl PairKernel for Pack<'_> {
 impl Pack<'_> {
     #[inline(always)]
     fn pack<N: Numbers>(self, isa: N) -> Packed {
-        let Self { attention, qkv, rows: Rows { first, len, queries }, heads } = self;
+        let Self { attention, qkv, rows: Rows { first, len, asking, queries }, heads } = self;
         let (vectors, panels) = (attention.vectors(N::INPUTS), len.div_ceil(PANEL));
         let (lines_of_keys, lines_of_values) =
             (panels * vectors * LANES, attention.head_dim.div_ceil(PANEL) * panels * (PANEL / N::INPUTS));
@@ -111,8 +111,9 @@ impl Pack<'_> {
             for (index, head) in heads.clone().enumerate() {
                 let part = |token: usize, part: usize| attention.part(qkv, first + token, part, head);
                 for token in tokens.clone() {
-                    if token < queries {
-                        let queries = &mut packed.queries[(index * queries + token) * vectors..][..vectors];
+                    if (asking..asking + queries).contains(&token) {
+                        let at = index * queries + token - asking;
+                        let queries = &mut packed.queries[at * vectors..][..vectors];
                         turn(isa, attention, part(token, 0), first + token, &mut turned, queries);
                     }
                     let row = &mut rows[(token - tokens.start) * vectors..][..vectors];

@@ -15,7 +15,7 @@ pub(super) struct Task<'a> {
     pub(super) attention: &'a WholeAttention<'a>,
     pub(super) rows: Rows,
     pub(super) packed: &'a [Packed],
-    /// The first of the queries.
+    /// The first of them among those that attend.
     pub(super) first: usize,
     /// `[queries, n_heads * head_dim]`.
     pub(super) out: &'a mut [f32],
@@ -42,14 +42,14 @@ impl PairKernel for Task<'_> {
 impl Task<'_> {
     #[inline(always)]
     fn attend<N: Numbers>(self, isa: N) {
-        let Self { attention, rows: Rows { len, .. }, packed, first, out } = self;
+        let Self { attention, rows, packed, first, out } = self;
         let width = attention.width();
         let mut room = ROOM.take();
         for (head, packed) in packed.iter().flat_map(Packed::heads).enumerate() {
             for (tile, out) in out.chunks_mut(N::ROWS * width).enumerate() {
                 let first = first + tile * N::ROWS;
-                let tile = Tile { attention, len, packed, head, queries: first..first + out.len() / width };
-                match tile.queries.len() {
+                let tile = Tile { attention, rows, packed, head, asked: first..first + out.len() / width };
+                match tile.asked.len() {
                     1 => tile.eval::<N, 1>(isa, &mut room, out),
                     2..=3 => tile.eval::<N, 3>(isa, &mut room, out),
                     4..=6 if N::ROWS > 3 => tile.eval::<N, 6>(isa, &mut room, out),
@@ -81,20 +81,22 @@ thread_local! {
 /// A few queries of a head.
 struct Tile<'a> {
     attention: &'a WholeAttention<'a>,
-    len: usize,
+    rows: Rows,
     packed: Head<'a>,
     head: usize,
-    queries: Range<usize>,
+    /// The queries, counted from the first that attends.
+    asked: Range<usize>,
 }
 
 impl Tile<'_> {
     /// `R` is at least the number of queries.
     #[inline(always)]
     fn eval<N: Numbers, const R: usize>(self, isa: N, room: &mut Room, out: &mut [f32]) {
-        let Self { attention, len, packed, head, queries } = self;
+        let Self { attention, rows: Rows { len, asking, .. }, packed, head, asked } = self;
         let (simd, vectors, head_dim) = (isa.floats(), attention.vectors(N::INPUTS), attention.head_dim);
         let numbers = vectors * LANES;
-        let own = packed.queries[queries.start * vectors..queries.end * vectors].as_flattened();
+        let own = packed.queries[asked.start * vectors..asked.end * vectors].as_flattened();
+        let queries = asking + asked.start..asking + asked.end;
         let x = if queries.len() == R {
             own
         } else {
