@@ -53,7 +53,7 @@ impl Matmul {
         for of in &self.types {
             for &[outputs, inputs] in self.shapes.iter().filter(|shape| blocks_divide(of, shape[1])) {
                 for &rows in &self.rows {
-                    let row = measure(&mut programs, options.turns, &limits, of, [outputs, inputs, rows])?;
+                    let row = measure(&mut programs, options.turns, of, [outputs, inputs, rows])?;
                     eprintln!("{}, {}", row.name, row.unit);
                     report.rows.push(row);
                 }
@@ -78,27 +78,27 @@ pub(crate) fn said(limits: &Value) -> String {
     format!("Limits of the machine with {} threads: {}, reading {read:.1} GB/s.", limits["threads"], kinds.join(", "))
 }
 
-fn measure(
-    programs: &mut Programs,
-    turns: u32,
-    limits: &Value,
-    of: &str,
-    [outputs, inputs, rows]: [usize; 3],
-) -> Result<Row> {
+fn measure(programs: &mut Programs, turns: u32, of: &str, [outputs, inputs, rows]: [usize; 3]) -> Result<Row> {
     let question = json!({ "task": "product", "of": of, "outputs": outputs, "inputs": inputs, "rows": rows });
-    let answers = programs.turns(turns, &question)?;
-    let bytes = answers[0].first().and_then(|answer| answer["bytes"].as_f64()).unwrap_or_default();
     // Reading limits one row, and arithmetic many.
-    let (work, unit, limit) = match rows {
-        1 => (1e-9 * bytes, "GB/s, one row".to_owned(), &limits["read"]),
-        _ => (2e-9 * (outputs * inputs * rows) as f64, format!("Gop/s, {rows} rows"), &limits["int8"]),
+    let limit = json!({ "task": "limit", "of": if rows == 1 { "read" } else { "int8" } });
+    let mut answers = vec![Vec::new(); programs.all.len()];
+    let mut limits = Vec::new();
+    for _ in 0..turns {
+        // In each turn: what others leave of the memory changes from one minute to the next.
+        limits.extend(programs.all[0].ask(&limit)?["limit"].as_f64());
+        for (answers, answer) in answers.iter_mut().zip(programs.ask_each(|_| question.clone())?) {
+            answers.push(answer);
+        }
+    }
+    let bytes = answers[0].first().and_then(|answer| answer["bytes"].as_f64()).unwrap_or_default();
+    let (work, unit) = match rows {
+        1 => (1e-9 * bytes, "GB/s, one row".to_owned()),
+        _ => (2e-9 * (outputs * inputs * rows) as f64, format!("Gop/s, {rows} rows")),
     };
     let figure = |answer: &Value| Some(work / seconds(answer).first()?);
     let row = programs.row([&format!("{of} {outputs} × {inputs}"), &unit], Better::More, &answers, figure);
-    Ok(match limit.as_f64() {
-        Some(limit) => row.against("limit", vec![limit; turns as usize]),
-        None => row,
-    })
+    Ok(if limits.is_empty() { row } else { row.against("limit", limits) })
 }
 
 /// Whether rows of `inputs` are whole blocks: of 256 weights for the types with a K and some others.

@@ -1,11 +1,13 @@
 //! What the machine can do at most, measured: read memory, and multiply what is in registers.
 
 use std::hint::black_box;
+use std::sync::OnceLock;
 use std::thread;
 
+use memmap2::{Advice, MmapMut};
 use serde_json::{Value, json};
 
-use crate::worker::timed;
+use crate::worker::{Result, timed};
 
 /// Bytes that no cache holds, for each thread.
 const READ: usize = 256 << 20;
@@ -13,22 +15,46 @@ const READ: usize = 256 << 20;
 /// The best of so many tries.
 const TRIES: usize = 5;
 
-/// With so many threads: GB/s read, and Gop/s (a product and a sum are two) of each kind of numbers, null for a kind
-/// that this processor has no instruction for.
-pub(crate) fn measure(threads: usize) -> Value {
-    let gop = |kind: fn() -> Option<Loop>| kind().map(|work| multiply(threads, work));
-    json!({
+/// All limits of so many threads, as [`one`] measures them.
+pub(crate) fn all(threads: usize) -> Result<Value> {
+    Ok(json!({
         "threads": threads,
-        "read": read(threads),
-        "f32": gop(peaks::f32),
-        "bf16": gop(peaks::bf16),
-        "int8": gop(peaks::int8),
-    })
+        "read": one("read", threads)?,
+        "f32": one("f32", threads)?,
+        "bf16": one("bf16", threads)?,
+        "int8": one("int8", threads)?,
+    }))
+}
+
+/// GB/s that so many threads `read` together, or Gop/s (a product and a sum are two) of a kind of numbers; `None` for a
+/// kind that this processor has no instruction for.
+pub(crate) fn one(of: &str, threads: usize) -> Result<Option<f64>> {
+    let work = match of {
+        "read" => return Ok(Some(read(threads)?)),
+        "f32" => peaks::f32(),
+        "bf16" => peaks::bf16(),
+        "int8" => peaks::int8(),
+        other => return Err(format!("there is no limit `{other}`").into()),
+    };
+    Ok(work.map(|work| multiply(threads, work)))
+}
+
+/// The memory that is read, in large pages as weights are.
+fn memory(len: usize) -> Result<&'static [u64]> {
+    static MEMORY: OnceLock<MmapMut> = OnceLock::new();
+    if let Some(memory) = MEMORY.get() {
+        return Ok(bytemuck::cast_slice(memory));
+    }
+    let mut memory = MmapMut::map_anon(len)?;
+    // Advice: without large pages, small ones do.
+    memory.advise(Advice::HugePage).ok();
+    memory.fill(1);
+    Ok(bytemuck::cast_slice(MEMORY.get_or_init(|| memory)))
 }
 
 /// GB/s that so many threads read together.
-fn read(threads: usize) -> f64 {
-    let memory = vec![1_u64; threads * READ / 8];
+fn read(threads: usize) -> Result<f64> {
+    let memory = memory(threads * READ)?;
     let read = |part: &[u64]| {
         // Sums side by side, or the additions are slower than the memory.
         let sums = part.as_chunks::<32>().0.iter().fold([0_u64; 32], |mut sums, values| {
@@ -44,7 +70,7 @@ fn read(threads: usize) -> f64 {
             }
         });
     });
-    1e-9 * (threads * READ) as f64 / seconds
+    Ok(1e-9 * (threads * READ) as f64 / seconds)
 }
 
 /// A loop over registers.

@@ -21,7 +21,8 @@ fn main() -> Result<()> {
     let mut last: Option<Case> = None;
     worker::serve(&json!({ "program": concat!("gllm ", env!("CARGO_PKG_VERSION")) }), |question| {
         match text(question, "task")? {
-            "limits" => Ok(limits::measure(rayon::current_num_threads())),
+            "limits" => limits::all(rayon::current_num_threads()),
+            "limit" => Ok(json!({ "limit": limits::one(text(question, "of")?, rayon::current_num_threads())? })),
             "product" => {
                 let case = match last.take() {
                     Some(case) if case.question == *question => case,

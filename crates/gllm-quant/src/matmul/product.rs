@@ -40,10 +40,10 @@ pub(crate) fn multiply(isa: Isa, factors: &[Factor<'_>], x: &[f32], y: Vec<f32>)
     }
     let chunks = jobs.iter().map(|(job, ..)| job.chunks()).max().unwrap_or(0);
     let rows = factors.first().map_or(0, |factor| x.len() / factor.matrix.inputs());
-    made(factors, rows, (y, width), chunks, panels, |chunk, panel, columns| {
+    made(factors, rows, (y, width), chunks, panels, |places, chunk, panel, columns| {
         let (job, first_panel, first_column) = &jobs[jobs.partition_point(|(_, first, _)| *first <= panel) - 1];
         let panel = panel - first_panel;
-        job.write(chunk, panel, first_column + panel * PANEL, columns);
+        job.write(places, chunk, panel, first_column + panel * PANEL, columns);
     })
 }
 
@@ -69,9 +69,9 @@ pub(crate) fn multiply_through(
     // A block takes two panels of each factor.
     let task = (TASK_BYTES / (4 * gate.factor.matrix.panel(0).len())).max(1);
     for chunk in 0..gate.chunks() {
-        (0..width / BLOCK).into_par_iter().with_min_len(task).for_each(|block| {
-            let [of_gate, of_up] = &mut [[[0.0; PANEL]; TILE_ROWS]; 2];
-            let mut combined = [[0.0; BLOCK]; TILE_ROWS];
+        let room = || ([[[0.0; PANEL]; TILE_ROWS]; 2], [[0.0; BLOCK]; TILE_ROWS]);
+        let blocks = (0..width / BLOCK).into_par_iter().with_min_len(task);
+        blocks.for_each_init(room, |([of_gate, of_up], combined), block| {
             for index in gate.chunk(chunk) {
                 let mut rows = 0;
                 for half in 0..BLOCK / PANEL {
@@ -94,10 +94,13 @@ pub(crate) fn multiply_through(
     let quantized = [(format, between)];
     let job = Job::new(isa, down, &quantized);
     let (width, panels) = (down.matrix.outputs(), down.matrix.panels());
-    made(&[down], rows, (y, width), job.chunks(), panels, |chunk, panel, columns| {
-        job.write(chunk, panel, panel * PANEL, columns);
+    made(&[down], rows, (y, width), job.chunks(), panels, |places, chunk, panel, columns| {
+        job.write(places, chunk, panel, panel * PANEL, columns);
     })
 }
+
+/// Room for the products of a tile with a panel.
+type Places = [[f32; PANEL]; TILE_ROWS];
 
 /// `[rows, width]` in the memory of `y`, written by `write`, which gets each chunk and, for each, in parallel, each
 /// panel.
@@ -107,14 +110,18 @@ fn made(
     (mut y, width): (Vec<f32>, usize),
     chunks: usize,
     panels: usize,
-    write: impl Fn(usize, usize, &Columns<'_>) + Sync,
+    write: impl Fn(&mut Places, usize, usize, &Columns<'_>) + Sync,
 ) -> Vec<f32> {
     let Some(Factor { matrix, .. }) = factors.first().filter(|_| rows > 0) else { return Vec::new() };
     let task = (TASK_BYTES / matrix.panel(0).len()).max(1);
     y.resize(rows * width, 0.0);
     let columns = Columns::new(&mut y, width);
     for chunk in 0..chunks {
-        (0..panels).into_par_iter().with_min_len(task).for_each(|panel| write(chunk, panel, &columns));
+        // Not cleared for each panel: a row needs 64 bytes of it, and stores to the rest would get in the way of the
+        // weights.
+        let places = || [[0.0; PANEL]; TILE_ROWS];
+        let panels = (0..panels).into_par_iter().with_min_len(task);
+        panels.for_each_init(places, |places, panel| write(places, chunk, panel, &columns));
     }
     y
 }
@@ -166,11 +173,10 @@ impl<'a> Job<'a> {
     }
 
     /// Writes the results of a chunk and a panel, from `column` on.
-    fn write(&self, chunk: usize, panel: usize, column: usize, to: &Columns<'_>) {
+    fn write(&self, places: &mut Places, chunk: usize, panel: usize, column: usize, to: &Columns<'_>) {
         let outputs = self.outputs(panel).len();
-        let mut places = [[0.0; PANEL]; TILE_ROWS];
         for index in self.chunk(chunk) {
-            let (first_row, products) = self.products(index, panel, &mut places);
+            let (first_row, products) = self.products(index, panel, places);
             #[expect(unsafe_code, reason = "threads write different columns")]
             // SAFETY: a panel is given to one thread.
             unsafe {
@@ -180,12 +186,7 @@ impl<'a> Job<'a> {
     }
 
     /// The first row of a tile, and the results for its rows.
-    fn products<'p>(
-        &self,
-        tile: usize,
-        panel: usize,
-        products: &'p mut [[f32; PANEL]; TILE_ROWS],
-    ) -> (usize, &'p mut [[f32; PANEL]]) {
+    fn products<'p>(&self, tile: usize, panel: usize, products: &'p mut Places) -> (usize, &'p mut [[f32; PANEL]]) {
         let Factor { matrix, bias } = self.factor;
         let tile = &self.tiles[tile];
         let products = &mut products[..tile.rows];
