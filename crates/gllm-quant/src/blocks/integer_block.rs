@@ -24,6 +24,8 @@ pub(crate) trait IntegerBlock: Pod {
     const HAS_SUB_SCALES: bool = false;
     /// Whether a minimum is subtracted.
     const HAS_MINS: bool = false;
+    /// Whether the scales and minima of sub-blocks are from 0 to 15.
+    const HAS_SMALL_SCALES: bool = false;
 
     /// The block that comes closest to `values`, which are as many as it has elements, finite, and no larger than half
     /// precision's.
@@ -102,6 +104,11 @@ mod tests {
             let sub = at / B::SUB;
             assert!(u32::from(*code) < 1 << B::BITS, "{}: {code}", B::TYPE);
             assert!(B::HAS_SUB_SCALES || block.scale(sub) == 1, "{}", B::TYPE);
+            assert!(
+                !B::HAS_SMALL_SCALES || ((0..16).contains(&block.scale(sub)) && block.min(sub) < 16),
+                "{}",
+                B::TYPE
+            );
             assert!(B::HAS_MINS || (block.dmin() == f16::ZERO && block.min(sub) == 0), "{}", B::TYPE);
             let value = match B::TABLE {
                 Some(table) => i32::from(table[usize::from(*code)]),

@@ -27,6 +27,7 @@ impl IntegerBlock for BlockQ2K {
     const BITS: usize = 2;
     const SUB: usize = 16;
     const HAS_SUB_SCALES: bool = true;
+    const HAS_SMALL_SCALES: bool = true;
     const HAS_MINS: bool = true;
 
     fn quantize(values: &[f32]) -> Self {

@@ -87,7 +87,13 @@ unsafe fn half_panel<F: StaticFormat>(
                 let mut scales = [d; 2];
                 let mut mins = [dmin; 2];
                 let mut own = at.add(LANES * half);
-                if format.has_sub_scales {
+                if matches!(format.mins, Mins::BesideScale) {
+                    for (scale, min) in scales[..subs].iter_mut().zip(&mut mins) {
+                        let [low, high] = nibbles(own);
+                        (*scale, *min) = (_mm256_mul_ps(d, low), _mm256_mul_ps(dmin, high));
+                        own = own.add(PANEL);
+                    }
+                } else if format.has_sub_scales {
                     for scale in &mut scales[..subs] {
                         *scale = _mm256_mul_ps(d, bytes(own));
                         own = own.add(PANEL);
@@ -184,6 +190,19 @@ unsafe fn halves(at: *const u8) -> __m256 {
 unsafe fn bytes(at: *const u8) -> __m256 {
     // SAFETY: by the contract of this function.
     _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(unsafe { _mm_loadl_epi64(at.cast()) }))
+}
+
+/// The lower and the upper half of eight bytes, as floats.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+#[expect(unsafe_code, reason = "a load")]
+/// # Safety
+/// 8 bytes are readable.
+unsafe fn nibbles(at: *const u8) -> [__m256; 2] {
+    // SAFETY: by the contract of this function.
+    let bytes = _mm256_cvtepu8_epi32(unsafe { _mm_loadl_epi64(at.cast()) });
+    let low = _mm256_and_si256(bytes, _mm256_set1_epi32(15));
+    [low, _mm256_srli_epi32::<4>(bytes)].map(|halves| _mm256_cvtepi32_ps(halves))
 }
 
 /// The values of half a block: for each group of inputs, four bytes for each output. Values with an offset of 128 come

@@ -149,7 +149,13 @@ unsafe fn rows<F: StaticFormat, const MOST: usize>(
                 let mut scales = [d; 2];
                 let mut mins = [dmin; 2];
                 let mut own = at;
-                if format.has_sub_scales {
+                if matches!(format.mins, Mins::BesideScale) {
+                    for (scale, min) in scales[..subs].iter_mut().zip(&mut mins) {
+                        let [low, high] = nibbles(own);
+                        (*scale, *min) = (_mm512_mul_ps(d, low), _mm512_mul_ps(dmin, high));
+                        own = own.add(PANEL);
+                    }
+                } else if format.has_sub_scales {
                     for scale in &mut scales[..subs] {
                         *scale = _mm512_mul_ps(d, bytes(own));
                         own = own.add(PANEL);
@@ -230,6 +236,19 @@ unsafe fn halves(at: *const u8) -> __m512 {
 unsafe fn bytes(at: *const u8) -> __m512 {
     // SAFETY: by the contract of this function.
     _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(unsafe { _mm_loadu_si128(at.cast()) }))
+}
+
+/// The lower and the upper half of sixteen bytes, as floats.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+#[inline]
+#[expect(unsafe_code, reason = "a load")]
+/// # Safety
+/// 16 bytes are readable.
+unsafe fn nibbles(at: *const u8) -> [__m512; 2] {
+    // SAFETY: by the contract of this function.
+    let bytes = _mm512_cvtepu8_epi32(unsafe { _mm_loadu_si128(at.cast()) });
+    let low = _mm512_and_si512(bytes, _mm512_set1_epi32(15));
+    [low, _mm512_srli_epi32::<4>(bytes)].map(|halves| _mm512_cvtepi32_ps(halves))
 }
 
 /// The values of a block: for each group of inputs, four bytes for each output.

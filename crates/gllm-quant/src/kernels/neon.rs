@@ -62,14 +62,20 @@ unsafe fn panel<F: StaticFormat>(panel: &[u8], span_blocks: usize, tile: &Tile<'
                     let mut scales = [halves(header.add(2 * lane)); 2];
                     let mut mins = scales;
                     let mut own = at.add(lane);
-                    if format.has_sub_scales {
+                    if !matches!(format.mins, Mins::None) {
+                        mins = [halves(header.add(2 * (PANEL + lane))); 2];
+                    }
+                    if matches!(format.mins, Mins::BesideScale) {
+                        for (scale, min) in scales[..subs].iter_mut().zip(&mut mins) {
+                            let [low, high] = nibbles(own);
+                            (*scale, *min) = (vmulq_f32(*scale, low), vmulq_f32(*min, high));
+                            own = own.add(PANEL);
+                        }
+                    } else if format.has_sub_scales {
                         for scale in &mut scales[..subs] {
                             *scale = vmulq_f32(*scale, bytes(own));
                             own = own.add(PANEL);
                         }
-                    }
-                    if !matches!(format.mins, Mins::None) {
-                        mins = [halves(header.add(2 * (PANEL + lane))); 2];
                     }
                     if matches!(format.mins, Mins::Sub) {
                         for min in &mut mins[..subs] {
@@ -167,6 +173,19 @@ unsafe fn bytes(at: *const u8) -> float32x4_t {
     // SAFETY: by the contract of this function.
     let bytes = vdup_n_u32(unsafe { at.cast::<u32>().read_unaligned() });
     vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_u32(bytes)))))
+}
+
+/// The lower and the upper half of four bytes, as floats.
+#[target_feature(enable = "dotprod")]
+#[inline]
+#[expect(unsafe_code, reason = "a load")]
+/// # Safety
+/// 4 bytes are readable.
+unsafe fn nibbles(at: *const u8) -> [float32x4_t; 2] {
+    // SAFETY: by the contract of this function.
+    let bytes = vdup_n_u32(unsafe { at.cast::<u32>().read_unaligned() });
+    let bytes = vmovl_u16(vget_low_u16(vmovl_u8(vreinterpret_u8_u32(bytes))));
+    [vandq_u32(bytes, vdupq_n_u32(15)), vshrq_n_u32::<4>(bytes)].map(|halves| vcvtq_f32_u32(halves))
 }
 
 /// The values of a quarter of a block: for each group of inputs, four bytes for each output, which count as signed.

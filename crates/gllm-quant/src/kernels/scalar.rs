@@ -27,13 +27,19 @@ fn panel<F: crate::matmul::StaticFormat>(
             let (subs, planes) = bytes.split_at(format.sub_bytes());
             for lane in 0..PANEL {
                 let values = values(&format, planes, lane);
-                let own = |index: usize| f32::from(subs[index * PANEL + lane].cast_signed());
-                let scale = |sub| if format.has_sub_scales { half(lane) * own(sub) } else { half(lane) };
+                let byte = |index: usize| subs[index * PANEL + lane];
+                let own = |index: usize| f32::from(byte(index).cast_signed());
+                let scale = |sub| match format.mins {
+                    Mins::BesideScale => half(lane) * f32::from(byte(sub) & 15),
+                    _ if format.has_sub_scales => half(lane) * own(sub),
+                    _ => half(lane),
+                };
                 let min = |sub| match format.mins {
                     Mins::None => 0.0,
                     Mins::Span => half(PANEL + lane),
                     Mins::Sub if format.has_sub_scales => half(PANEL + lane) * own(format.subs + sub),
                     Mins::Sub => half(PANEL + lane) * own(sub),
+                    Mins::BesideScale => half(PANEL + lane) * f32::from(byte(sub) >> 4),
                 };
                 for (row, products) in products.iter_mut().enumerate() {
                     let place = block * tile.rows + row;

@@ -36,6 +36,8 @@ pub(crate) enum Mins {
     Span,
     /// `dmin` of the span times the sub-block's own.
     Sub,
+    /// The same, in the upper half of the byte that has the sub-block's scale: both are below 16.
+    BesideScale,
 }
 
 impl Format {
@@ -113,6 +115,7 @@ impl FormatKind {
             mins: match (B::HAS_MINS, B::HAS_SUB_SCALES) {
                 (false, _) => Mins::None,
                 (true, false) => Mins::Span,
+                (true, true) if B::HAS_SMALL_SCALES => Mins::BesideScale,
                 (true, true) => Mins::Sub,
             },
             ..Format::new(B::BITS, B::OFFSET)
@@ -188,7 +191,7 @@ formats! {
     /// `TQ1_0`, `TQ2_0`.
     Ternary = Format::new(2, 1);
     /// `Q2_K`.
-    K2 = Format::new(2, 0).sub_scales(2).mins(Mins::Sub);
+    K2 = Format::new(2, 0).sub_scales(2).mins(Mins::BesideScale);
     /// `Q3_K`.
     K3 = Format::new(3, 4).sub_scales(2);
     /// `Q4_K`.

@@ -5,7 +5,7 @@
 //! ```text
 //! panel = span…                      a span is the inputs that share a `d`
 //! span  = d[16] dmin[16]? block…     f16; `dmin` where there are minima
-//! block = scale[sub][16]? min[sub][16]? planes        i8
+//! block = scale[sub][16]? min[sub][16]? planes        i8, or one of four bits each
 //! ```
 //!
 //! The 32 × 16 codes of a block are cut into planes of 8, 4, 2 or 1 bits, the lowest bits first: 6 bits are a plane of
@@ -152,6 +152,7 @@ fn write_block(format: &Format, bytes: &mut [u8], lane: usize, row: &RowCodes, b
     let own = |values: &[i8], sub: usize| values[block * format.subs + sub].cast_unsigned();
     for (sub, scale) in subs.chunks_exact_mut(PANEL).enumerate() {
         scale[lane] = match sub.checked_sub(if format.has_sub_scales { format.subs } else { 0 }) {
+            None if format.mins == Mins::BesideScale => own(&row.scales, sub) | (own(&row.mins, sub) << 4),
             None => own(&row.scales, sub),
             Some(sub) => own(&row.mins, sub),
         };

@@ -233,7 +233,8 @@ mod tests {
         let (d, dmin) = (halves(inputs / span), halves(inputs / span));
         let mut bytes = |len| (0..len).map(|_| (numbers.next() % 256) as u8).collect::<Vec<_>>();
         let codes = bytes(inputs).into_iter().map(|code| code & (0xff >> (8 - format.bits))).collect();
-        let mut signed = |len| bytes(len).into_iter().map(u8::cast_signed).collect();
+        let largest = if format.mins == Mins::BesideScale { 15 } else { 0xff };
+        let mut signed = |len| bytes(len).into_iter().map(|byte| (byte & largest).cast_signed()).collect();
         RowCodes { codes, d, dmin, scales: signed(subs), mins: signed(subs) }
     }
 
@@ -246,7 +247,7 @@ mod tests {
             let min = match format.mins {
                 Mins::None => 0.0,
                 Mins::Span => row.dmin[input / span].to_f64(),
-                Mins::Sub => row.dmin[input / span].to_f64() * f64::from(row.mins[sub]),
+                Mins::Sub | Mins::BesideScale => row.dmin[input / span].to_f64() * f64::from(row.mins[sub]),
             };
             let value = f64::from(i32::from(format.value(*code)) - format.offset);
             row.d[input / span].to_f64() * scale * value - min
