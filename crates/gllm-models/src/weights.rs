@@ -179,6 +179,12 @@ impl<'a> Weights<'a> {
         Ok(raw.dtype.to_f32(&raw.bytes).ok_or_else(|| self.not_a_float(name, raw.dtype, path))?)
     }
 
+    /// Whether there is a tensor called `name`, of floats.
+    #[cfg(feature = "cpu")]
+    pub(crate) fn is_float(&self, name: &str) -> bool {
+        self.dtype(name).is_some_and(|dtype| !matches!(dtype, DType::Block(_)) && dtype.to_f32(&[]).is_some())
+    }
+
     /// The matrix called `name` as it lies in its file, on the host; `None` if it isn't there, or isn't quantised.
     ///
     /// # Errors

@@ -5,16 +5,21 @@
 //! pages are aligned, so matrices lie one after the other in blocks of them; a block is given back when the last matrix
 //! in it is gone.
 
+use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytemuck::{Pod, Zeroable};
 use memmap2::{MmapOptions, MmapRaw};
 
 /// Bytes of a block.
 const BLOCK: usize = 64 << 20;
 
-/// What matrices start at a multiple of: a line of the cache.
-const ALIGNMENT: usize = 64;
+/// A line of the cache, which what is read starts with.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
 
 /// The block that is being filled.
 static FILLING: Mutex<Option<Block>> = Mutex::new(None);
@@ -25,40 +30,82 @@ struct Block {
     used: usize,
 }
 
-/// Bytes of its own.
-#[derive(Debug)]
-pub(crate) enum HugeBytes {
-    /// In a block.
-    Part { memory: Arc<MmapRaw>, start: usize, len: usize },
-    /// Where the system maps no memory.
-    Heap(Vec<u8>),
+/// Numbers for kernels to read, as many as were asked for: in large pages where the system has some, and from a line of
+/// the cache on.
+///
+/// It is for what is made once and kept, such as the weights of a layer: memory goes back to the system when all is gone
+/// that was made at about the same time.
+///
+/// ```
+/// let mut weights = gllm_quant::HugeVec::<f32>::zeros(3);
+/// weights[1] = 0.5;
+/// assert_eq!(*weights, [0.0, 0.5, 0.0]);
+/// ```
+pub struct HugeVec<T> {
+    first: NonNull<T>,
+    len: usize,
+    /// Owns what `first` points to.
+    _memory: Arc<dyn Send + Sync>,
 }
 
-impl HugeBytes {
+#[expect(unsafe_code, reason = "a pointer to what this owns")]
+// SAFETY: it is to memory that nothing else points to, as that of a `Vec`.
+unsafe impl<T: Send> Send for HugeVec<T> {}
+#[expect(unsafe_code, reason = "a pointer to what this owns")]
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for HugeVec<T> {}
+
+impl<T: Pod> HugeVec<T> {
     /// `len` zeros.
-    pub(crate) fn zeros(len: usize) -> Self {
-        Self::part(len).unwrap_or_else(|_| Self::Heap(vec![0; len]))
+    ///
+    /// # Panics
+    /// If that is more than there are addresses, as a [`Vec`] does.
+    #[must_use]
+    pub fn zeros(len: usize) -> Self {
+        let bytes = len.checked_mul(size_of::<T>()).expect("no more bytes than there are addresses");
+        let (first, memory) = part(bytes).unwrap_or_else(|_| on_heap(bytes));
+        Self::over(first, len, memory)
     }
 
-    fn part(len: usize) -> std::io::Result<Self> {
-        let mut filling = FILLING.lock().unwrap_or_else(PoisonError::into_inner);
-        let size = len.next_multiple_of(ALIGNMENT);
-        let block = match filling.take() {
-            Some(block) if block.memory.len() - block.used >= size => filling.insert(block),
-            _ => filling.insert(Block { memory: Arc::new(map(size.max(BLOCK))?), used: 0 }),
-        };
-        let start = block.used;
-        block.used += size;
-        Ok(Self::Part { memory: Arc::clone(&block.memory), start, len })
+    /// Over zeros from `first` on, a line of the cache, in `memory`.
+    fn over(first: *mut u8, len: usize, memory: Arc<dyn Send + Sync>) -> Self {
+        const { assert!(align_of::<T>() <= align_of::<Line>()) };
+        let first = NonNull::new(first.cast()).expect("memory is somewhere");
+        Self { first, len, _memory: memory }
     }
 }
 
-impl Clone for HugeBytes {
+impl<T> fmt::Debug for HugeVec<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HugeVec of {}", self.len)
+    }
+}
+
+impl<T: Pod> Clone for HugeVec<T> {
     fn clone(&self) -> Self {
         let mut copy = Self::zeros(self.len());
         copy.copy_from_slice(self);
         copy
     }
+}
+
+/// A place of so many bytes in a block.
+fn part(bytes: usize) -> std::io::Result<(*mut u8, Arc<dyn Send + Sync>)> {
+    let mut filling = FILLING.lock().unwrap_or_else(PoisonError::into_inner);
+    let size = bytes.next_multiple_of(size_of::<Line>());
+    let block = match filling.take() {
+        Some(block) if block.memory.len() - block.used >= size => filling.insert(block),
+        _ => filling.insert(Block { memory: Arc::new(map(size.max(BLOCK))?), used: 0 }),
+    };
+    let first = block.memory.as_mut_ptr().wrapping_add(block.used);
+    block.used += size;
+    Ok((first, Arc::clone(&block.memory) as _))
+}
+
+/// The same where the system maps no memory.
+fn on_heap(bytes: usize) -> (*mut u8, Arc<dyn Send + Sync>) {
+    let mut lines = vec![Line::zeroed(); bytes.div_ceil(size_of::<Line>())];
+    (lines.as_mut_ptr().cast(), Arc::new(lines))
 }
 
 fn map(len: usize) -> std::io::Result<MmapRaw> {
@@ -69,32 +116,22 @@ fn map(len: usize) -> std::io::Result<MmapRaw> {
     Ok(map.into())
 }
 
-impl Deref for HugeBytes {
-    type Target = [u8];
+impl<T> Deref for HugeVec<T> {
+    type Target = [T];
 
-    fn deref(&self) -> &[u8] {
-        match self {
-            #[expect(unsafe_code, reason = "a part of a mapping")]
-            // SAFETY: the part lies within the mapping, which lives as long as this, is zeros where nothing was written,
-            // and is no other's: a block gives each place away once.
-            Self::Part { memory, start, len } => unsafe {
-                std::slice::from_raw_parts(memory.as_ptr().add(*start), *len)
-            },
-            Self::Heap(bytes) => bytes,
-        }
+    #[expect(unsafe_code, reason = "a pointer to what this owns")]
+    fn deref(&self) -> &[T] {
+        // SAFETY: so many are there, in memory that lives as long as this; they are zeros where nothing was written, which
+        // are numbers of a plain type; and they are no other's, since a block gives each place away once.
+        unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.len) }
     }
 }
 
-impl DerefMut for HugeBytes {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        match self {
-            #[expect(unsafe_code, reason = "a part of a mapping")]
-            // SAFETY: as above, and this is borrowed mutably.
-            Self::Part { memory, start, len } => unsafe {
-                std::slice::from_raw_parts_mut(memory.as_mut_ptr().add(*start), *len)
-            },
-            Self::Heap(bytes) => bytes,
-        }
+impl<T> DerefMut for HugeVec<T> {
+    #[expect(unsafe_code, reason = "a pointer to what this owns")]
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as above, and this is borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.first.as_ptr(), self.len) }
     }
 }
 
@@ -105,14 +142,31 @@ mod tests {
     #[test]
     fn each_has_places_of_its_own() {
         let sizes = [1, 64, 1000, 3 << 20, BLOCK + 5, 7, 0];
-        let mut all: Vec<_> = sizes.iter().map(|&size| HugeBytes::zeros(size)).collect();
+        let mut all: Vec<_> = sizes.iter().map(|&size| HugeVec::<u8>::zeros(size)).collect();
         for (index, bytes) in all.iter_mut().enumerate() {
             assert!(bytes.iter().all(|byte| *byte == 0));
-            assert!(bytes.as_ptr().addr().is_multiple_of(ALIGNMENT));
+            assert!(bytes.as_ptr().addr().is_multiple_of(align_of::<Line>()));
             bytes.fill(index as u8 + 1);
         }
         for (index, (bytes, size)) in all.iter().zip(sizes).enumerate() {
             assert!(bytes.len() == size && bytes.iter().all(|byte| *byte == index as u8 + 1), "{index}");
         }
+    }
+
+    #[test]
+    fn numbers_are_copied() {
+        let mut numbers = HugeVec::<u32>::zeros(1000);
+        numbers.iter_mut().zip(0..).for_each(|(number, i)| *number = i);
+        let copy = numbers.clone();
+        numbers.fill(7);
+        assert!(copy.iter().copied().eq(0..1000));
+    }
+
+    #[test]
+    fn the_heap_does_where_nothing_is_mapped() {
+        let (first, memory) = on_heap(4 * 20);
+        let mut numbers = HugeVec::<f32>::over(first, 20, memory);
+        numbers.fill(0.5);
+        assert_eq!(*numbers, [0.5; 20]);
     }
 }

@@ -39,6 +39,7 @@ mod weight_files;
 pub use block_type::BlockType;
 pub use dtype::DType;
 pub use group_quant::{GroupQuantized, GroupSize};
+pub use huge_pages::HugeVec;
 pub use named_tensor::NamedTensor;
 pub use pytorch::PytorchFile;
 pub use qlinear::QLinear;

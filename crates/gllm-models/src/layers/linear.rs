@@ -1,6 +1,8 @@
 //! A linear layer with its weights, dense or packed: what the layers above see is the same.
 
 use burn::tensor::{Bytes, Tensor};
+#[cfg(feature = "cpu")]
+use gllm_core::Precision;
 use gllm_core::Result;
 use gllm_quant::GroupQuantized;
 #[cfg(feature = "cpu")]
@@ -56,15 +58,7 @@ impl Linear {
         }
         #[cfg(feature = "cpu")]
         if ops::has_kernels(weights.device()) {
-            let weight = match groups {
-                Some(groups) => threads::on_pool(|| groups.dequantize()),
-                None => weights.matrix("weight", outputs, inputs)?,
-            };
-            let bias = has_bias.then(|| weights.values("bias", outputs)).transpose()?;
-            let numbers = (weights.precision(), weights.int8_group());
-            let layer = FloatLinear::new(numbers, &weight, bias.as_deref(), inputs);
-            weights.release();
-            return Ok(Self::Sorted(Box::new(layer)));
+            return read_sorted(&[(weights.clone(), outputs)], inputs, has_bias);
         }
         let weight = match groups {
             Some(groups) => {
@@ -76,18 +70,16 @@ impl Linear {
         Ok(Self::Dense { weight: weight.transpose(), bias })
     }
 
-    /// Layers with the same inputs as one, where they can be.
-    pub(crate) fn joined(layers: &[Self]) -> Option<Self> {
+    /// Reads layers with the same inputs, each with as many outputs, as one; `None` where they stay apart: there are no
+    /// kernels for it, or they are quantised.
+    pub(crate) fn load_joined(layers: &[(Weights<'_>, usize)], inputs: usize, has_bias: bool) -> Result<Option<Self>> {
         #[cfg(feature = "cpu")]
-        {
-            let sorted: Vec<_> = layers.iter().map(Self::sorted).collect::<Option<_>>()?;
-            FloatLinear::joined(&sorted).map(Box::new).map(Self::Sorted)
+        if layers.iter().all(|(weights, _)| ops::has_kernels(weights.device()) && weights.is_float("weight")) {
+            return read_sorted(layers, inputs, has_bias).map(Some);
         }
         #[cfg(not(feature = "cpu"))]
-        {
-            let _ = layers;
-            None
-        }
+        let _ = (layers, inputs, has_bias);
+        Ok(None)
     }
 
     /// The layer as the CPU's kernels take it, if they do.
@@ -143,6 +135,27 @@ impl Linear {
         }
         down.forward(self.forward_activated(x, activation))
     }
+}
+
+/// Layers with the same inputs as one, in the order of the CPU's kernels for floats.
+#[cfg(feature = "cpu")]
+fn read_sorted(layers: &[(Weights<'_>, usize)], inputs: usize, has_bias: bool) -> Result<Linear> {
+    let (mut matrix, mut bias) = (Vec::new(), Vec::new());
+    let mut numbers = (Precision::F32, 0);
+    for (weights, outputs) in layers {
+        let rows = match weights.quantized_by_groups(*outputs, inputs)? {
+            Some(groups) => threads::on_pool(|| groups.dequantize()),
+            None => weights.matrix("weight", *outputs, inputs)?,
+        };
+        matrix = if matrix.is_empty() { rows } else { [matrix, rows].concat() };
+        if has_bias {
+            bias.extend(weights.values("bias", *outputs)?);
+        }
+        numbers = (weights.precision(), weights.int8_group());
+        weights.release();
+    }
+    let layer = FloatLinear::new(numbers, &matrix, has_bias.then_some(&bias), inputs);
+    Ok(Linear::Sorted(Box::new(layer)))
 }
 
 /// The weight here as it is kept on a GPU; `None` if it isn't quantised.
@@ -243,6 +256,32 @@ mod tests {
     #[test]
     fn layers_quantised_by_groups_stay_packed_on_the_cpu() {
         check(&Device::flex(), true);
+    }
+
+    /// Of 48 outputs each, where a panel has 32.
+    #[cfg(feature = "cpu")]
+    #[test]
+    fn joined_layers_are_as_those_one_by_one() {
+        let files = WeightFiles::open(Path::new("../../tests/golden/bert/mean")).expect("a model");
+        let device = Device::flex();
+        let x = TensorData::new((0..3 * 48).map(|i| (i as f32 * 0.37).sin()).collect(), [3, 48]);
+        let forward = |layer: &Linear| to_host(layer.forward(Tensor::from_data(x.clone(), &device))).expect("a result");
+        for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
+            let read = |weights: &Weights<'_>| {
+                let weights = weights.enter("encoder.layer.0.attention.self");
+                let layers = ["query", "key", "value"].map(|name| (weights.enter(name), 48));
+                let apart = layers.iter().map(|(weights, outputs)| Linear::load(weights, 48, *outputs, true));
+                Ok((Linear::load_joined(&layers, 48, true)?, apart.collect::<Result<Vec<_>>>()?))
+            };
+            let target = crate::Target::new(device.clone(), precision);
+            let (joined, apart) = Weights::read(&files, &target, read).expect("layers");
+            let found = forward(&joined.expect("floats can be joined"));
+            let apart: Vec<_> = apart.iter().map(forward).collect();
+            for (row, found) in found.chunks(3 * 48).enumerate() {
+                let expected = apart.iter().flat_map(|y| &y[row * 48..(row + 1) * 48]);
+                assert!(found.iter().eq(expected), "{precision}, row {row}");
+            }
+        }
     }
 
     #[cfg(feature = "ndarray")]

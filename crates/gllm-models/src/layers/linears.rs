@@ -13,9 +13,12 @@ pub(crate) struct Linears(Vec<Linear>);
 impl Linears {
     /// Reads the layers of these names, each with as many outputs.
     pub(crate) fn load(weights: &Weights<'_>, names: &[(&str, usize)], inputs: usize, has_bias: bool) -> Result<Self> {
-        let load = |(name, outputs): &(&str, usize)| Linear::load(&weights.enter(name), inputs, *outputs, has_bias);
-        let layers = names.iter().map(load).collect::<Result<Vec<_>>>()?;
-        Ok(Self(Linear::joined(&layers).map_or(layers, |joined| vec![joined])))
+        let layers: Vec<_> = names.iter().map(|&(name, outputs)| (weights.enter(name), outputs)).collect();
+        if let Some(joined) = Linear::load_joined(&layers, inputs, has_bias)? {
+            return Ok(Self(vec![joined]));
+        }
+        let load = |(weights, outputs): &(Weights<'_>, usize)| Linear::load(weights, inputs, *outputs, has_bias);
+        Ok(Self(layers.iter().map(load).collect::<Result<_>>()?))
     }
 
     /// `down(activation(gate(x)) · up(x))`, where these are a layer for the gate and one beside it, or halves of one layer.

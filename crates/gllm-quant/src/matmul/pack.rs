@@ -19,7 +19,7 @@ use rayon::prelude::*;
 
 use super::{BLOCK, Format, FormatKind, GROUP, Mins, PANEL};
 use crate::blocks::IntegerBlock;
-use crate::huge_pages::HugeBytes;
+use crate::huge_pages::HugeVec;
 
 /// `[outputs, inputs]`, packed.
 #[derive(Clone)]
@@ -29,7 +29,7 @@ pub(crate) struct PackedMatrix {
     inputs: usize,
     /// Blocks of a span.
     span_blocks: usize,
-    bytes: HugeBytes,
+    bytes: HugeVec<u8>,
 }
 
 /// The weights of an output.
@@ -79,7 +79,7 @@ impl PackedMatrix {
         assert!(inputs.is_multiple_of(span) && span.is_multiple_of(BLOCK), "{inputs} inputs in spans of {span}");
         let (format, blocks) = (kind.format(), span / BLOCK);
         let panel_bytes = inputs / span * span_bytes(&format, blocks);
-        let mut bytes = HugeBytes::zeros(outputs.div_ceil(PANEL) * panel_bytes);
+        let mut bytes = HugeVec::zeros(outputs.div_ceil(PANEL) * panel_bytes);
         let panels = bytes.par_chunks_exact_mut(panel_bytes);
         panels.enumerate().for_each(|(panel, bytes)| {
             for lane in 0..PANEL.min(outputs - panel * PANEL) {

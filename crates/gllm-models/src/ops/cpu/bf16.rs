@@ -6,6 +6,7 @@
 
 #![expect(clippy::inline_always, reason = "compiled anew for each instruction set")]
 
+use gllm_quant::HugeVec;
 use half::bf16;
 use rayon::prelude::*;
 
@@ -19,7 +20,7 @@ use crate::threads;
 /// Two numbers in bf16, the first in the low bits.
 pub(super) type Pair = u32;
 
-/// The weights of one or more layers with the same inputs.
+/// The weights of a layer.
 #[derive(Clone, Debug)]
 pub(crate) struct Bf16Linear {
     /// For each, `[pairs]`; outputs that are missing in the last one are zeros.
@@ -40,7 +41,7 @@ impl Bf16Linear {
 
     fn with(isa: Isa, weight: &[f32], bias: Option<&[f32]>, inputs: usize) -> Self {
         let (outputs, pairs) = (weight.len() / inputs, inputs.div_ceil(2));
-        let mut panels = vec![Lines([0; PANEL]); outputs.div_ceil(PANEL) * pairs];
+        let mut panels = HugeVec::<Lines<Pair>>::zeros(outputs.div_ceil(PANEL) * pairs);
         let of_panels = panels.par_chunks_exact_mut(pairs).zip(weight.par_chunks(inputs * PANEL));
         threads::on_pool(|| {
             of_panels.for_each(|(panel, rows)| {
@@ -50,12 +51,6 @@ impl Bf16Linear {
             });
         });
         Self { panels: Panels::new([inputs, outputs], panels, bias), isa }
-    }
-
-    /// Layers one after the other as one, as [`Panels::joined`].
-    pub(crate) fn joined(layers: &[&Self]) -> Option<Self> {
-        let panels: Vec<_> = layers.iter().map(|layer| &layer.panels).collect();
-        Some(Self { panels: Panels::joined(&panels)?, isa: layers.first()?.isa })
     }
 
     /// # Shapes
@@ -443,23 +438,6 @@ mod tests {
                 x[33] = bad;
                 assert!(!layer.forward(&x, Then::Nothing, Vec::new())[0].is_finite(), "{isa:?} {bad}");
             }
-        }
-    }
-
-    #[test]
-    fn joined_layers_are_as_those_one_by_one() {
-        let (inputs, x) = (50, numbers(3 * 50, 4));
-        for isa in every_isa() {
-            let layer = |outputs| Bf16Linear::with(isa, &numbers(outputs * inputs, outputs), None, inputs);
-            let layers = [64, 32, 20].map(layer);
-            let joined = Bf16Linear::joined(&layers.each_ref()).expect("whole panels but for the last");
-            let y = joined.forward(&x, Then::Silu, Vec::new());
-            let apart = layers.each_ref().map(|layer| layer.forward(&x, Then::Silu, Vec::new()));
-            for (row, y) in y.chunks(116).enumerate() {
-                let expected = apart.iter().zip([64, 32, 20]).flat_map(|(y, width)| &y[row * width..(row + 1) * width]);
-                assert!(y.iter().eq(expected), "row {row}");
-            }
-            assert!(Bf16Linear::joined(&[&layers[2], &layers[0]]).is_none());
         }
     }
 }

@@ -6,6 +6,7 @@
 
 #![expect(clippy::inline_always, reason = "compiled anew for each instruction set")]
 
+use gllm_quant::HugeVec;
 use rayon::prelude::*;
 
 use super::rows::{Room, stride};
@@ -17,7 +18,7 @@ use crate::threads;
 /// first cache. A tile of many rows reads weights so seldom that the second cache gives them fast enough.
 const STEP: usize = 192;
 
-/// The weights of one or more layers with the same inputs.
+/// The weights of a layer.
 #[derive(Clone, Debug)]
 pub(crate) struct DenseLinear {
     /// For each, `[inputs]`; outputs that are missing in the last one are zeros.
@@ -28,7 +29,7 @@ impl DenseLinear {
     /// A layer `[outputs, inputs]` with or without a bias.
     pub(crate) fn new(weight: &[f32], bias: Option<&[f32]>, inputs: usize) -> Self {
         let outputs = weight.len() / inputs;
-        let mut panels = vec![Lines([0.0; PANEL]); outputs.div_ceil(PANEL) * inputs];
+        let mut panels = HugeVec::<Lines<f32>>::zeros(outputs.div_ceil(PANEL) * inputs);
         let of_panels = panels.par_chunks_exact_mut(inputs).zip(weight.par_chunks(inputs * PANEL));
         threads::on_pool(|| {
             of_panels.for_each(|(panel, rows)| {
@@ -38,12 +39,6 @@ impl DenseLinear {
             });
         });
         Self { panels: Panels::new([inputs, outputs], panels, bias) }
-    }
-
-    /// Layers one after the other as one, as [`Panels::joined`].
-    pub(crate) fn joined(layers: &[&Self]) -> Option<Self> {
-        let panels: Vec<_> = layers.iter().map(|layer| &layer.panels).collect();
-        Some(Self { panels: Panels::joined(&panels)? })
     }
 
     /// # Shapes
@@ -192,19 +187,5 @@ mod tests {
                 assert!(alone.eq(expected.iter().copied()), "{isa:?} {rows} {inputs} {outputs}, row by row");
             }
         }
-    }
-
-    #[test]
-    fn joined_layers_are_as_those_one_by_one() {
-        let (inputs, x) = (50, numbers(3 * 50, 4));
-        let layers = [64, 32, 20].map(|outputs| DenseLinear::new(&numbers(outputs * inputs, outputs), None, inputs));
-        let joined = DenseLinear::joined(&layers.each_ref()).expect("whole panels but for the last");
-        let y = joined.forward(&x, Then::Silu, Vec::new());
-        let apart = layers.each_ref().map(|layer| layer.forward(&x, Then::Silu, Vec::new()));
-        for (row, y) in y.chunks(116).enumerate() {
-            let expected = apart.iter().zip([64, 32, 20]).flat_map(|(y, width)| &y[row * width..(row + 1) * width]);
-            assert!(y.iter().eq(expected), "row {row}");
-        }
-        assert!(DenseLinear::joined(&[&layers[2], &layers[0]]).is_none());
     }
 }

@@ -7,7 +7,7 @@ use super::dense::DenseLinear;
 use super::int8::Int8Linear;
 use super::share::{Part, Then, has_rows_for_all, share_rows};
 
-/// The weights of one or more layers with the same inputs.
+/// The weights of a layer.
 #[derive(Clone, Debug)]
 pub(crate) enum FloatLinear {
     F32(DenseLinear),
@@ -30,21 +30,6 @@ impl FloatLinear {
             _ => None,
         };
         narrow.unwrap_or_else(|| Self::F32(DenseLinear::new(weight, bias, inputs)))
-    }
-
-    /// Layers one after the other as one, where they can be.
-    pub(crate) fn joined(layers: &[&Self]) -> Option<Self> {
-        macro_rules! joined {
-            ($kind:ident, $layer:ident) => {{
-                let layers = layers.iter().map(|layer| if let Self::$kind(layer) = layer { Some(layer) } else { None });
-                $layer::joined(&layers.collect::<Option<Vec<_>>>()?).map(Self::$kind)
-            }};
-        }
-        match layers.first()? {
-            Self::F32(_) => joined!(F32, DenseLinear),
-            Self::Bf16(_) => joined!(Bf16, Bf16Linear),
-            Self::Int8(_) => joined!(Int8, Int8Linear),
-        }
     }
 
     fn inputs(&self) -> usize {

@@ -20,6 +20,7 @@ mod x86;
 use std::cell::Cell;
 use std::ops::Range;
 
+use gllm_quant::HugeVec;
 use rayon::prelude::*;
 
 use self::codes::Codes;
@@ -40,7 +41,7 @@ const QUADS: usize = GROUP / QUAD;
 /// The codes of a quad, the first in the lowest byte.
 type Quad = u32;
 
-/// The weights of one or more layers with the same inputs.
+/// The weights of a layer.
 #[derive(Clone, Debug)]
 pub(crate) struct Int8Linear {
     /// For each, `[groups, quads]`, as [`Products::arrange`] leaves them. Inputs and outputs that are missing are zeros.
@@ -75,8 +76,7 @@ impl Int8Linear {
         let outputs = weight.len() / inputs;
         let group = inputs.div_ceil(inputs.div_ceil(most.min(GROUP))).next_multiple_of(PANEL);
         let (n_panels, n_groups) = (outputs.div_ceil(PANEL), inputs.div_ceil(group));
-        // Taken by the caller: what a thread of the pool took, it would keep from the others once it is free again.
-        let mut codes = vec![Lines([0; PANEL]); n_panels * n_groups * (group / QUAD)];
+        let mut codes = HugeVec::<Lines<Quad>>::zeros(n_panels * n_groups * (group / QUAD));
         let mut scales = Vec::with_capacity(n_panels * n_groups);
         let groups = codes.par_chunks_exact_mut(group / QUAD).enumerate().map(|(index, codes)| {
             let (panel, first) = (index / n_groups, index % n_groups * group);
@@ -87,15 +87,6 @@ impl Int8Linear {
         });
         threads::on_pool(|| groups.collect_into_vec(&mut scales));
         Self { panels: Panels::new([inputs, outputs], codes, bias), scales, group, isa }
-    }
-
-    /// Layers one after the other as one, as [`Panels::joined`], where their groups are alike.
-    pub(crate) fn joined(layers: &[&Self]) -> Option<Self> {
-        let first = layers.first()?;
-        let panels: Vec<_> = layers.iter().map(|layer| &layer.panels).collect();
-        let panels = Panels::joined(&panels).filter(|_| layers.iter().all(|layer| layer.group == first.group))?;
-        let scales = layers.iter().flat_map(|layer| &layer.scales).cloned().collect();
-        Some(Self { panels, scales, group: first.group, isa: first.isa })
     }
 
     /// # Shapes

@@ -8,6 +8,8 @@
 use std::cell::Cell;
 use std::ops::Range;
 
+use bytemuck::{Pod, Zeroable};
+use gllm_quant::HugeVec;
 use rayon::prelude::*;
 
 use super::erf::gelu;
@@ -21,6 +23,20 @@ pub(super) const PANEL: usize = 2 * LANES;
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 pub(super) struct Lines<T>(pub(super) [T; PANEL]);
+
+/// [`Lines`] as plain memory.
+macro_rules! plain {
+    ($($number:ty),+) => {$(
+        #[expect(unsafe_code, reason = "a type of plain memory")]
+        // SAFETY: zeros are numbers.
+        unsafe impl Zeroable for Lines<$number> {}
+        #[expect(unsafe_code, reason = "a type of plain memory")]
+        // SAFETY: numbers of four bytes, which fill whole lines: any bits are some, and there is nothing between them.
+        unsafe impl Pod for Lines<$number> {}
+    )+};
+}
+
+plain!(f32, u32);
 
 /// Sums of the outputs of a panel.
 pub(super) type Sums = Lines<f32>;
@@ -83,19 +99,19 @@ pub(crate) enum Then {
     Relu,
 }
 
-/// The weights of one or more layers with the same inputs, panel by panel.
+/// The weights of a layer, panel by panel.
 #[derive(Clone, Debug)]
-pub(super) struct Panels<T> {
+pub(super) struct Panels<T: Pod> {
     pub(super) inputs: usize,
     pub(super) outputs: usize,
     /// As many for each panel.
-    weights: Vec<T>,
+    weights: HugeVec<T>,
     /// `[panels]`; zeros where there is none.
     pub(super) bias: Vec<Sums>,
 }
 
-impl<T: Clone> Panels<T> {
-    pub(super) fn new([inputs, outputs]: [usize; 2], weights: Vec<T>, bias: Option<&[f32]>) -> Self {
+impl<T: Pod> Panels<T> {
+    pub(super) fn new([inputs, outputs]: [usize; 2], weights: HugeVec<T>, bias: Option<&[f32]>) -> Self {
         let bias = bias.unwrap_or_default();
         let value = |output: usize| bias.get(output).copied().unwrap_or(0.0);
         let panel = |panel: usize| Lines(std::array::from_fn(|lane| value(panel * PANEL + lane)));
@@ -106,20 +122,6 @@ impl<T: Clone> Panels<T> {
     #[inline(always)]
     pub(super) fn of(&self, panel: usize, len: usize) -> &[T] {
         &self.weights[panel * len..][..len]
-    }
-
-    /// Layers one after the other as one, where panels have room for it: all but the last have whole ones.
-    pub(super) fn joined(layers: &[&Self]) -> Option<Self> {
-        let (last, others) = layers.split_last()?;
-        if !others.iter().all(|layer| layer.outputs.is_multiple_of(PANEL) && layer.inputs == last.inputs) {
-            return None;
-        }
-        Some(Self {
-            inputs: last.inputs,
-            outputs: layers.iter().map(|layer| layer.outputs).sum(),
-            weights: layers.iter().flat_map(|layer| &layer.weights).cloned().collect(),
-            bias: layers.iter().flat_map(|layer| &layer.bias).copied().collect(),
-        })
     }
 }
 

@@ -128,19 +128,3 @@ fn gelu_is_as_exact_as_8_bits_need() {
     let of = |x: f32| apply(Scalar, [x; LANES], Then::Gelu)[0];
     assert!(not_finite.iter().all(|x| !of(*x).is_finite()), "{:?}", not_finite.map(of));
 }
-
-#[test]
-fn joined_layers_are_as_those_one_by_one() {
-    let (inputs, x) = (150, numbers(3 * 150, 4));
-    let layers = [64, 32, 20].map(|outputs| Int8Linear::new(&numbers(outputs * inputs, outputs), None, inputs, GROUP));
-    let joined = Int8Linear::joined(&layers.each_ref()).expect("whole panels but for the last");
-    let y = joined.forward(&x, Then::Silu, Vec::new());
-    let apart = layers.each_ref().map(|layer| layer.forward(&x, Then::Silu, Vec::new()));
-    for (row, y) in y.chunks(116).enumerate() {
-        let expected = apart.iter().zip([64, 32, 20]).flat_map(|(y, width)| &y[row * width..(row + 1) * width]);
-        assert!(y.iter().eq(expected), "row {row}");
-    }
-    assert!(Int8Linear::joined(&[&layers[2], &layers[0]]).is_none());
-    let finer = Int8Linear::new(&numbers(32 * inputs, 1), None, inputs, 64);
-    assert!(Int8Linear::joined(&[&layers[0], &finer]).is_none());
-}
