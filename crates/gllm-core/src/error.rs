@@ -353,9 +353,9 @@ pub struct Busy {
 
 /// A request needs more memory than there is, also by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("out of memory{} on {device}: {reason}; {}raise the limit", for_tokens(*.tokens), shorten(*.tokens))]
+#[error("out of memory{} on {device}: {reason}; {}", for_tokens(*.tokens), what_to_do(*.tokens))]
 pub struct OutOfMemory {
-    /// Tokens that were to be computed at once, no fewer being possible; 0 where it is the model that is too large.
+    /// Tokens that were to be computed at once; 0 where it is the model that is too large.
     pub tokens: usize,
     /// The device, as [`crate::Device`] or its driver calls it.
     pub device: String,
@@ -371,8 +371,8 @@ fn for_tokens(tokens: usize) -> String {
     if tokens == 0 { String::new() } else { format!(" for {tokens} tokens") }
 }
 
-fn shorten(tokens: usize) -> &'static str {
-    if tokens == 0 { "" } else { "shorten the text, or " }
+fn what_to_do(tokens: usize) -> &'static str {
+    if tokens == 0 { "raise the limit" } else { "compute fewer tokens at once, shorten the text, or raise the limit" }
 }
 
 /// A setting or an argument is out of range.

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use gllm_core::{Error, InferenceError, OutOfMemory, Result};
+use gllm_models::no_memory;
 
 /// What a pass gave, or why nothing.
 pub(crate) type Computed<T> = std::result::Result<T, Failure>;
@@ -31,18 +32,22 @@ impl Failure {
 pub(crate) fn attempt<T>(tokens: usize, device: &str, work: impl FnOnce() -> Result<T>) -> Computed<T> {
     let error = match catch_unwind(AssertUnwindSafe(work)) {
         Ok(Ok(done)) => return Ok(done),
-        Ok(Err(Error::Oom(error))) => return Err(Failure::OutOfMemory(error)),
+        Ok(Err(Error::Oom(error))) => {
+            // As the caller knows it, where that is known.
+            let device = if device.is_empty() { error.device } else { device.into() };
+            return Err(Failure::OutOfMemory(OutOfMemory { device, ..error }));
+        }
         Ok(Err(Error::InferenceError(error))) => error,
         Ok(Err(error)) => InferenceError::Device { reason: error.to_string() },
         Err(panic) => InferenceError::Panicked { reason: message(panic.as_ref()) },
     };
-    match &error {
-        InferenceError::Device { reason } | InferenceError::Panicked { reason } if is_out_of_memory(reason) => {
-            let (device, reason) = (device.into(), reason.clone());
-            Err(Failure::OutOfMemory(OutOfMemory { tokens, device, needed_bytes: None, limit_bytes: None, reason }))
-        }
-        _ => Err(Failure::Other(error)),
-    }
+    let said = match &error {
+        InferenceError::Device { reason } | InferenceError::Panicked { reason } => no_memory(reason),
+        _ => None,
+    };
+    let Some(said) = said else { return Err(Failure::Other(error)) };
+    let (device, reason) = (device.into(), said.into());
+    Err(Failure::OutOfMemory(OutOfMemory { tokens, device, needed_bytes: None, limit_bytes: None, reason }))
 }
 
 /// Turns a panic below into an error.
@@ -55,26 +60,6 @@ fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
     text.unwrap_or_else(|| "a panic without a message".into())
-}
-
-/// Whether a device says that it has no memory left, or that the pass is larger than it can start. What it says is text by
-/// the time it gets here; these are the words of Burn's GPU backends (`IoError` and `LaunchError` of cubecl 0.11), wgpu and
-/// Vulkan.
-fn is_out_of_memory(reason: &str) -> bool {
-    const SAID: [&str; 9] = [
-        "out of memory",
-        "out-of-memory",
-        "out of device memory",
-        "can't allocate buffer of size",
-        "not enough memory left",
-        "error_out_of_",
-        "cube count too big",
-        // What is said of results, where memory couldn't be had on the way.
-        "memory location was never initialized",
-        "was never allocated: the reservation behind it failed",
-    ];
-    let reason = reason.to_ascii_lowercase();
-    SAID.iter().any(|said| reason.contains(said))
 }
 
 #[cfg(test)]

@@ -23,7 +23,8 @@ impl<'a> EmbeddingsBuilder<'a> {
     ///
     /// # Errors
     /// [`gllm_core::InvalidConfig`] for no texts, an option that the model can't meet, or a model that isn't for
-    /// embeddings; [`gllm_core::InferenceError`] for a text that is too long, where that is an error.
+    /// embeddings; [`gllm_core::InferenceError`] for a text that is too long, where that is an error;
+    /// [`gllm_core::OutOfMemory`] where the device has too little for a batch.
     pub fn generate(self) -> Result<EmbeddingResponse> {
         self.client.embedder()?.embed(&self.texts, &self.options)
     }

@@ -27,7 +27,8 @@ impl<'a> RerankBuilder<'a> {
     ///
     /// # Errors
     /// [`gllm_core::InvalidConfig`] for no documents, an option that the model can't meet, or a model that isn't a
-    /// reranker; [`gllm_core::InferenceError`] for a pair that is too long, where that is an error.
+    /// reranker; [`gllm_core::InferenceError`] for a pair that is too long, where that is an error;
+    /// [`gllm_core::OutOfMemory`] where the device has too little for a batch.
     pub fn generate(self) -> Result<RerankResponse> {
         self.client.reranker()?.rerank(&self.query, &self.documents, &self.options)
     }

@@ -9,7 +9,7 @@ use super::{EmbedOptions, EmbeddingEngine};
 use crate::device::to_host;
 use crate::inputs::truncated;
 use crate::text::Tokens;
-use crate::{SentencePipeline, Wanted, threads};
+use crate::{SentencePipeline, Wanted, out_of_memory, threads};
 
 /// A request whose texts have been tokenized.
 #[derive(Clone, Debug)]
@@ -77,7 +77,7 @@ impl EmbeddingEngine {
     /// The vectors of sequences, each given by its job and its text's place there, in the order of `batch`.
     ///
     /// # Errors
-    /// [`gllm_core::InferenceError`] if the device fails.
+    /// [`gllm_core::OutOfMemory`] if the device has none left; [`gllm_core::InferenceError`] if it fails otherwise.
     ///
     /// # Panics
     /// If jobs are of different [kinds](EmbedJob::kind), or a job has no such text.
@@ -85,7 +85,8 @@ impl EmbeddingEngine {
         let Some(((first, _), _)) = batch.split_first() else { return Ok(Vec::new()) };
         let kind = first.kind;
         assert!(batch.iter().all(|(job, _)| job.kind == kind), "jobs of one kind");
-        threads::run(self.backbone.device(), || self.compute(batch, kind))
+        let (tokens, device) = (batch.iter().map(|(job, place)| job.lengths[*place]).sum(), self.backbone.device());
+        out_of_memory::pass(tokens, device, || threads::run(device, || self.compute(batch, kind)))
     }
 
     fn compute(&self, batch: &[(&EmbedJob, usize)], kind: EmbedKind) -> Result<Vec<Embedding>> {

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::GenerationEngine;
 use crate::device::to_host;
-use crate::{Step, TextSequence, threads};
+use crate::{Step, TextSequence, out_of_memory, threads};
 
 impl GenerationEngine {
     /// Reads on in each text that isn't at its end, `tokens` tokens together but at least one of each, and chooses the
@@ -16,10 +16,12 @@ impl GenerationEngine {
     /// Returns for each text whether it goes on: one that no token can be chosen for fails alone.
     ///
     /// # Errors
-    /// [`gllm_core::InferenceError::Device`] if the computation fails, for all of them. They may go on from
+    /// [`gllm_core::OutOfMemory`] if the device has none left, [`gllm_core::InferenceError::Device`] if the computation
+    /// fails otherwise, for all of them. They may go on from
     /// [`GenerationEngine::set_back`].
     pub fn advance(&self, texts: &mut [&mut TextSequence], tokens: usize) -> Result<Vec<Result<()>>> {
-        threads::run(self.model.device(), || self.advance_here(texts, tokens))
+        let device = self.model.device();
+        out_of_memory::pass(tokens, device, || threads::run(device, || self.advance_here(texts, tokens)))
     }
 
     fn advance_here(&self, texts: &mut [&mut TextSequence], tokens: usize) -> Result<Vec<Result<()>>> {

@@ -10,7 +10,7 @@ use crate::decoder_reranker::Prompts;
 use crate::device::to_host;
 use crate::inputs::{check_batch_tokens, truncated};
 use crate::text::{Pairs, Tokens};
-use crate::threads;
+use crate::{out_of_memory, threads};
 
 /// A request whose pairs have been tokenized.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ impl RerankEngine {
     /// The logits of pairs, each given by its job and its document's place there, in the order of `batch`.
     ///
     /// # Errors
-    /// [`InferenceError`] if the device fails.
+    /// [`gllm_core::OutOfMemory`] if the device has none left; [`InferenceError`] if it fails otherwise.
     ///
     /// # Panics
     /// If a job has no such document, or is of another model.
@@ -113,7 +113,8 @@ impl RerankEngine {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        threads::run(self.device(), || self.compute(batch))
+        let (tokens, device) = (batch.iter().map(|(job, place)| job.lengths[*place]).sum(), self.device());
+        out_of_memory::pass(tokens, device, || threads::run(device, || self.compute(batch)))
     }
 
     fn compute(&self, batch: &[(&RerankJob, usize)]) -> Result<Vec<f32>> {
