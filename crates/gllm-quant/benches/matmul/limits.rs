@@ -7,6 +7,7 @@ use std::thread;
 use memmap2::{Advice, MmapMut};
 use serde_json::{Value, json};
 
+use crate::mean;
 use crate::worker::{Result, timed};
 
 /// Bytes that no cache holds, for each thread.
@@ -15,28 +16,37 @@ const READ: usize = 256 << 20;
 /// The best of so many tries.
 const TRIES: usize = 5;
 
-/// All limits of so many threads, as [`one`] measures them.
+/// All limits of so many threads, at their best.
 pub(crate) fn all(threads: usize) -> Result<Value> {
+    let limit = |of| limit(of, threads, &best);
     Ok(json!({
         "threads": threads,
-        "read": one("read", threads)?,
-        "f32": one("f32", threads)?,
-        "bf16": one("bf16", threads)?,
-        "int8": one("int8", threads)?,
+        "read": limit("read")?,
+        "f32": limit("f32")?,
+        "bf16": limit("bf16")?,
+        "int8": limit("int8")?,
     }))
 }
 
+/// One of them in a turn, beside products that are measured as long.
+pub(crate) fn one(of: &str, threads: usize) -> Result<Option<f64>> {
+    limit(of, threads, &|work| mean(work))
+}
+
+/// Seconds that something takes.
+type Measure<'a> = &'a dyn Fn(&dyn Fn()) -> f64;
+
 /// GB/s that so many threads `read` together, or Gop/s (a product and a sum are two) of a kind of numbers; `None` for a
 /// kind that this processor has no instruction for.
-pub(crate) fn one(of: &str, threads: usize) -> Result<Option<f64>> {
+fn limit(of: &str, threads: usize, measure: Measure<'_>) -> Result<Option<f64>> {
     let work = match of {
-        "read" => return Ok(Some(read(threads)?)),
+        "read" => return Ok(Some(read(threads, measure)?)),
         "f32" => peaks::f32(),
         "bf16" => peaks::bf16(),
         "int8" => peaks::int8(),
         other => return Err(format!("there is no limit `{other}`").into()),
     };
-    Ok(work.map(|work| multiply(threads, work)))
+    Ok(work.map(|work| multiply(threads, work, measure)))
 }
 
 /// The memory that is read, in large pages as weights are.
@@ -53,7 +63,7 @@ fn memory(len: usize) -> Result<&'static [u64]> {
 }
 
 /// GB/s that so many threads read together.
-fn read(threads: usize) -> Result<f64> {
+fn read(threads: usize, measure: Measure<'_>) -> Result<f64> {
     let memory = memory(threads * READ)?;
     let read = |part: &[u64]| {
         // Sums side by side, or the additions are slower than the memory.
@@ -63,7 +73,7 @@ fn read(threads: usize) -> Result<f64> {
         });
         black_box(sums);
     };
-    let seconds = best(|| {
+    let seconds = measure(&|| {
         thread::scope(|scope| {
             for part in memory.chunks(READ / 8) {
                 scope.spawn(move || read(part));
@@ -82,9 +92,9 @@ struct Loop {
 }
 
 /// Gop/s that so many threads reach together.
-fn multiply(threads: usize, work: Loop) -> f64 {
+fn multiply(threads: usize, work: Loop, measure: Measure<'_>) -> f64 {
     const STEPS: usize = 1 << 24;
-    let seconds = best(|| {
+    let seconds = measure(&|| {
         thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| (work.run)(STEPS));
@@ -94,8 +104,8 @@ fn multiply(threads: usize, work: Loop) -> f64 {
     1e-9 * (threads * STEPS * work.operations) as f64 / seconds
 }
 
-fn best(work: impl Fn()) -> f64 {
-    (0..TRIES).map(|_| timed(&work).0).fold(f64::INFINITY, f64::min)
+fn best(work: &dyn Fn()) -> f64 {
+    (0..TRIES).map(|_| timed(work).0).fold(f64::INFINITY, f64::min)
 }
 
 /// The widest instruction that multiplies and adds, for each kind of numbers.
