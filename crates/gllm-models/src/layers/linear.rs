@@ -140,6 +140,7 @@ impl Linear {
 /// Layers with the same inputs as one, in the order of the CPU's kernels for floats.
 #[cfg(feature = "cpu")]
 fn read_sorted(layers: &[(Weights<'_>, usize)], inputs: usize, has_bias: bool) -> Result<Linear> {
+    let all = layers.iter().map(|(_, outputs)| outputs * inputs).sum::<usize>();
     let (mut matrix, mut bias) = (Vec::new(), Vec::new());
     let mut numbers = (Precision::F32, 0);
     for (weights, outputs) in layers {
@@ -147,7 +148,12 @@ fn read_sorted(layers: &[(Weights<'_>, usize)], inputs: usize, has_bias: bool) -
             Some(groups) => threads::on_pool(|| groups.dequantize()),
             None => weights.matrix("weight", *outputs, inputs)?,
         };
-        matrix = if matrix.is_empty() { rows } else { [matrix, rows].concat() };
+        if matrix.is_empty() {
+            matrix = rows;
+        } else {
+            matrix.reserve_exact(all - matrix.len());
+            matrix.extend(rows);
+        }
         if has_bias {
             bias.extend(weights.values("bias", *outputs)?);
         }

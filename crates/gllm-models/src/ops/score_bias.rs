@@ -5,11 +5,11 @@ use std::ops::Range;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 #[cfg(feature = "cpu")]
-use crate::kv_cache::PAGE;
+use super::cpu::share::PANEL;
 
-/// What a row has beyond its offsets, so that whole pages can be read from each of them.
+/// What a row has beyond its offsets, so that whole panels of keys can be read from each of them.
 #[cfg(feature = "cpu")]
-const SPARE: usize = PAGE;
+const SPARE: usize = PANEL;
 #[cfg(not(feature = "cpu"))]
 const SPARE: usize = 0;
 

@@ -112,7 +112,8 @@ fn scale_of<B: IntegerBlock>(values: &[f32]) -> f32 {
 /// The scale of a sub-block, and the minimum that is best subtracted from it; neither is negative.
 fn scale_and_min_of<B: IntegerBlock>(values: &[f32]) -> (f32, f32) {
     let (least, most) = range(values);
-    let least = least.min(0.0);
+    // Never the zero with a sign, which `min` gives on some processors.
+    let least = if least < 0.0 { least } else { 0.0 };
     let (_, greatest) = ends::<B>();
     let count = values.len() as f32;
     let [total] = sums(values, |value| [value - least]);

@@ -17,7 +17,7 @@ use super::exp::{gelu_tanh, silu, tanh};
 use super::simd::{LANES, Simd};
 
 /// Outputs of a panel.
-pub(super) const PANEL: usize = 2 * LANES;
+pub(crate) const PANEL: usize = 2 * LANES;
 
 /// Something of each output of a panel, in whole lines of the cache: a register that is read from two takes twice as long.
 #[derive(Clone, Copy, Debug)]
