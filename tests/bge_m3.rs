@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use gllm::{Embedding, HybridWeights, SparseVector};
 use gllm_core::Precision;
 use gllm_models::{EmbedOptions, EmbeddingEngine, Target};
-use gllm_tests::{golden, max_abs_difference, read_npy, read_texts, software_vulkan};
+use gllm_tests::{golden, gpu, max_abs_difference, read_npy, read_texts};
 use serde_json::Value;
 
 const ALL_KINDS: fn() -> EmbedOptions = || EmbedOptions { sparse: true, multi_vector: true, ..Default::default() };
@@ -64,8 +64,8 @@ fn every_kind_matches_from_sharded_files() {
 }
 
 #[test]
-fn every_kind_matches_on_software_vulkan() {
-    let Some(device) = software_vulkan() else { return };
+fn every_kind_matches_on_a_gpu() {
+    let Some(device) = gpu() else { return };
     every_kind_matches(&golden().join("bge_m3/model"), &device, 1e-3);
 }
 

@@ -12,8 +12,7 @@ use burn::tensor::Device;
 use gllm::SparseVector;
 use gllm_models::{EmbedOptions, EmbeddingEngine, RerankEngine, RerankOptions};
 use gllm_tests::{
-    embed, family_cases as cases, family_pairs as pairs, family_texts as texts, max_abs_difference, read_npy,
-    software_vulkan,
+    embed, family_cases as cases, family_pairs as pairs, family_texts as texts, gpu, max_abs_difference, read_npy,
 };
 
 fn embedder(case: &Path, device: &Device) -> EmbeddingEngine {
@@ -94,8 +93,8 @@ fn every_case_matches_on_flex() {
 }
 
 #[test]
-fn every_case_matches_on_software_vulkan() {
-    let Some(device) = software_vulkan() else { return };
+fn every_case_matches_on_a_gpu() {
+    let Some(device) = gpu() else { return };
     // Each new shape costs shaders: seconds.
     every_case_matches(&device, 2, [1e-3, 1e-3]);
 }

@@ -1,15 +1,15 @@
-//! The GPU path on software Vulkan (lavapipe): a few small models, few shapes.
+//! The GPU path, on software Vulkan (lavapipe) unless a real GPU is asked for: a few small models, few shapes.
 
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
 use gllm_models::{EmbedOptions, EmbeddingEngine, FileType, GeneratorModel, Step, device, export_gguf};
 use gllm_tests::gguf::Gguf;
-use gllm_tests::{embed, golden, max_abs_difference, read_npy, read_texts, software_vulkan};
+use gllm_tests::{embed, golden, gpu, max_abs_difference, read_npy, read_texts, software_vulkan};
 
 #[test]
-fn small_models_match_on_software_vulkan() {
-    let Some(device) = software_vulkan() else { return };
+fn small_models_match_on_a_gpu() {
+    let Some(device) = gpu() else { return };
     let texts = read_texts(&golden().join("bert/texts.json"));
     for case in ["mean", "max-relu", "lasttoken-gelu-new", "sqrt-len", "dense"] {
         let folder = golden().join("bert").join(case);
@@ -22,8 +22,8 @@ fn small_models_match_on_software_vulkan() {
 }
 
 #[test]
-fn a_small_decoder_matches_the_cpu_on_software_vulkan() {
-    let Some(device) = software_vulkan() else { return };
+fn a_small_decoder_matches_the_cpu_on_a_gpu() {
+    let Some(device) = gpu() else { return };
     // One model, because its kernels are compiled for minutes: windows, soft caps and norms before and after.
     let case = "gemma2";
     let path = golden().join("decoders").join(case);
@@ -59,7 +59,7 @@ fn auto_does_not_take_a_software_adapter() {
 
 #[test]
 fn quantised_weights_match_their_floats() {
-    let Some(device) = software_vulkan() else { return };
+    let Some(device) = gpu() else { return };
     let texts = read_texts(&golden().join("bert/texts.json"));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let vectors = |path: &Path| {

@@ -121,6 +121,22 @@ pub fn is_ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
 }
 
+/// The GPU to test: the software adapter of Vulkan, or the first real one where `GLLM_TEST_GPU` is set; `None`, said on
+/// stderr, where there is none.
+///
+/// # Panics
+/// In continuous integration, if there is none, and anywhere without the real one that is asked for.
+#[must_use]
+pub fn gpu() -> Option<Device> {
+    if std::env::var_os("GLLM_TEST_GPU").is_none() {
+        return software_vulkan();
+    }
+    let device = Device::wgpu(DeviceKind::DiscreteGpu(0));
+    let all = Device::enumerate(DeviceType::Wgpu).into_vec();
+    assert!(all.contains(&device), "GLLM_TEST_GPU is set, and there is no GPU among {all:?}");
+    Some(device)
+}
+
 /// The software adapter of Vulkan; `None`, said on stderr, where there is none.
 ///
 /// # Panics
