@@ -76,7 +76,7 @@ pub use kv_cache::{CacheType, KvCache};
 pub use load::model_type;
 pub use multi_vector::MultiVectorHead;
 pub use ops::Activation;
-pub use out_of_memory::no_memory;
+pub use out_of_memory::out_of_memory;
 pub use rerank_engine::{RerankEngine, RerankJob, RerankOptions};
 pub use rotary_config::{RotaryConfig, RotaryScaling};
 pub use sampling::{Choice, Sampler, SamplingOptions, TokenMask};

@@ -11,23 +11,20 @@ use crate::device::is_cpu;
 /// Those of `work`, and [`OutOfMemory`] where the device fails for lack of it.
 pub(crate) fn pass<T>(tokens: usize, device: &Device, work: impl FnOnce() -> Result<T>) -> Result<T> {
     work().map_err(|error| match error {
-        Error::InferenceError(InferenceError::Device { reason }) => match no_memory(&reason) {
-            Some(said) => {
-                let device = if is_cpu(device) { "cpu".into() } else { format!("{device:?}") };
-                let reason = said.into();
-                OutOfMemory { tokens, device, needed_bytes: None, limit_bytes: None, reason }.into()
-            }
-            None => InferenceError::Device { reason }.into(),
-        },
+        Error::InferenceError(InferenceError::Device { reason }) => {
+            let device = if is_cpu(device) { "cpu".into() } else { format!("{device:?}") };
+            let no_memory = out_of_memory(tokens, &device, &reason);
+            no_memory.map_or_else(|| InferenceError::Device { reason }.into(), Into::into)
+        }
         error => error,
     })
 }
 
-/// The line in which a device says that it has no memory left, or that the pass is larger than it can start. What it says
-/// is text by the time it gets here; these are the words of Burn's GPU backends (`IoError` and `LaunchError` of cubecl
-/// 0.11), wgpu and Vulkan.
+/// The error of a pass over `tokens` tokens, with the line in which the device says that it has no memory left, or that
+/// the pass is larger than it can start; `None` where it says neither. What it says is text by the time it gets here; these
+/// are the words of Burn's GPU backends (`IoError` and `LaunchError` of cubecl 0.11), wgpu and Vulkan.
 #[must_use]
-pub fn no_memory(reason: &str) -> Option<&str> {
+pub fn out_of_memory(tokens: usize, device: &str, reason: &str) -> Option<OutOfMemory> {
     const SAID: [&str; 9] = [
         "out of memory",
         "out-of-memory",
@@ -41,7 +38,8 @@ pub fn no_memory(reason: &str) -> Option<&str> {
         "was never allocated: the reservation behind it failed",
     ];
     let says = |line: &&str| SAID.iter().any(|said| line.to_ascii_lowercase().contains(said));
-    reason.lines().find(says).map(str::trim)
+    let reason = reason.lines().find(says)?.trim().into();
+    Some(OutOfMemory { tokens, device: device.into(), needed_bytes: None, limit_bytes: None, reason })
 }
 
 #[cfg(test)]

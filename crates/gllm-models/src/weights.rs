@@ -180,7 +180,6 @@ impl<'a> Weights<'a> {
     }
 
     /// Whether there is a tensor called `name`, of floats.
-    #[cfg(feature = "cpu")]
     pub(crate) fn is_float(&self, name: &str) -> bool {
         self.dtype(name).is_some_and(|dtype| !matches!(dtype, DType::Block(_)) && dtype.to_f32(&[]).is_some())
     }
@@ -203,7 +202,7 @@ impl<'a> Weights<'a> {
     pub(crate) fn quantized_by_groups(&self, outputs: usize, inputs: usize) -> Result<Option<GroupQuantized>> {
         let Some(config) = self.quantization else { return Ok(None) };
         // Projects differ in which layers their lists of exceptions mean. The files say it: a float is not quantised.
-        if self.dtype("weight").is_some_and(|dtype| dtype.to_f32(&[]).is_some()) {
+        if self.is_float("weight") {
             return Ok(None);
         }
         let below = format!("{}.", self.prefix);

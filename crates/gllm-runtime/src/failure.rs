@@ -4,7 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use gllm_core::{Error, InferenceError, OutOfMemory, Result};
-use gllm_models::no_memory;
+use gllm_models::out_of_memory;
 
 /// What a pass gave, or why nothing.
 pub(crate) type Computed<T> = std::result::Result<T, Failure>;
@@ -41,13 +41,13 @@ pub(crate) fn attempt<T>(tokens: usize, device: &str, work: impl FnOnce() -> Res
         Ok(Err(error)) => InferenceError::Device { reason: error.to_string() },
         Err(panic) => InferenceError::Panicked { reason: message(panic.as_ref()) },
     };
-    let said = match &error {
-        InferenceError::Device { reason } | InferenceError::Panicked { reason } => no_memory(reason),
+    let no_memory = match &error {
+        InferenceError::Device { reason } | InferenceError::Panicked { reason } => {
+            out_of_memory(tokens, device, reason)
+        }
         _ => None,
     };
-    let Some(said) = said else { return Err(Failure::Other(error)) };
-    let (device, reason) = (device.into(), said.into());
-    Err(Failure::OutOfMemory(OutOfMemory { tokens, device, needed_bytes: None, limit_bytes: None, reason }))
+    Err(no_memory.map_or(Failure::Other(error), Failure::OutOfMemory))
 }
 
 /// Turns a panic below into an error.

@@ -82,15 +82,12 @@ fn measure(programs: &mut Programs, turns: u32, of: &str, [outputs, inputs, rows
     let question = json!({ "task": "product", "of": of, "outputs": outputs, "inputs": inputs, "rows": rows });
     // Reading limits one row, and arithmetic many.
     let limit = json!({ "task": "limit", "of": if rows == 1 { "read" } else { "int8" } });
-    let mut answers = vec![Vec::new(); programs.all.len()];
     let mut limits = Vec::new();
-    for _ in 0..turns {
-        // In each turn: what others leave of the memory changes from one minute to the next.
+    // In each turn: what others leave of the memory changes from one minute to the next.
+    let answers = programs.turns_after(turns, &question, |programs| {
         limits.extend(programs.all[0].ask(&limit)?["limit"].as_f64());
-        for (answers, answer) in answers.iter_mut().zip(programs.ask_each(|_| question.clone())?) {
-            answers.push(answer);
-        }
-    }
+        Ok(())
+    })?;
     let bytes = answers[0].first().and_then(|answer| answer["bytes"].as_f64()).unwrap_or_default();
     let (work, unit) = match rows {
         1 => (1e-9 * bytes, "GB/s, one row".to_owned()),

@@ -30,8 +30,19 @@ impl Programs {
 
     /// The answers of each program to the same question in so many turns.
     pub(crate) fn turns(&mut self, turns: u32, question: &Value) -> Result<Vec<Vec<Value>>> {
+        self.turns_after(turns, question, |_| Ok(()))
+    }
+
+    /// The same, with something `before` each turn.
+    pub(crate) fn turns_after(
+        &mut self,
+        turns: u32,
+        question: &Value,
+        mut before: impl FnMut(&mut Self) -> Result<()>,
+    ) -> Result<Vec<Vec<Value>>> {
         let mut answers = vec![Vec::new(); self.all.len()];
         for _ in 0..turns {
+            before(self)?;
             for (answers, answer) in answers.iter_mut().zip(self.ask_each(|_| question.clone())?) {
                 answers.push(answer);
             }

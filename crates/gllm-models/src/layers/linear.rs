@@ -58,7 +58,11 @@ impl Linear {
         }
         #[cfg(feature = "cpu")]
         if ops::has_kernels(weights.device()) {
-            return read_sorted(&[(weights.clone(), outputs)], inputs, has_bias);
+            let matrix = match groups {
+                Some(groups) => threads::on_pool(|| groups.dequantize()),
+                None => weights.matrix("weight", outputs, inputs)?,
+            };
+            return sorted(&matrix, &[(weights.clone(), outputs)], inputs, has_bias);
         }
         let weight = match groups {
             Some(groups) => {
@@ -75,7 +79,12 @@ impl Linear {
     pub(crate) fn load_joined(layers: &[(Weights<'_>, usize)], inputs: usize, has_bias: bool) -> Result<Option<Self>> {
         #[cfg(feature = "cpu")]
         if layers.iter().all(|(weights, _)| ops::has_kernels(weights.device()) && weights.is_float("weight")) {
-            return read_sorted(layers, inputs, has_bias).map(Some);
+            let all = layers.iter().map(|(_, outputs)| outputs * inputs).sum();
+            let mut matrix = Vec::with_capacity(all);
+            for (weights, outputs) in layers {
+                matrix.extend(weights.matrix("weight", *outputs, inputs)?);
+            }
+            return sorted(&matrix, layers, inputs, has_bias).map(Some);
         }
         #[cfg(not(feature = "cpu"))]
         let _ = (layers, inputs, has_bias);
@@ -137,30 +146,18 @@ impl Linear {
     }
 }
 
-/// Layers with the same inputs as one, in the order of the CPU's kernels for floats.
+/// Layers with the same inputs as one, in the order of the CPU's kernels for floats; `matrix` has the rows of all.
 #[cfg(feature = "cpu")]
-fn read_sorted(layers: &[(Weights<'_>, usize)], inputs: usize, has_bias: bool) -> Result<Linear> {
-    let all = layers.iter().map(|(_, outputs)| outputs * inputs).sum::<usize>();
-    let (mut matrix, mut bias) = (Vec::new(), Vec::new());
-    let mut numbers = (Precision::F32, 0);
+fn sorted(matrix: &[f32], layers: &[(Weights<'_>, usize)], inputs: usize, has_bias: bool) -> Result<Linear> {
+    let (mut bias, mut numbers) = (Vec::new(), (Precision::F32, 0));
     for (weights, outputs) in layers {
-        let rows = match weights.quantized_by_groups(*outputs, inputs)? {
-            Some(groups) => threads::on_pool(|| groups.dequantize()),
-            None => weights.matrix("weight", *outputs, inputs)?,
-        };
-        if matrix.is_empty() {
-            matrix = rows;
-        } else {
-            matrix.reserve_exact(all - matrix.len());
-            matrix.extend(rows);
-        }
         if has_bias {
             bias.extend(weights.values("bias", *outputs)?);
         }
         numbers = (weights.precision(), weights.int8_group());
         weights.release();
     }
-    let layer = FloatLinear::new(numbers, &matrix, has_bias.then_some(&bias), inputs);
+    let layer = FloatLinear::new(numbers, matrix, has_bias.then_some(&bias), inputs);
     Ok(Linear::Sorted(Box::new(layer)))
 }
 

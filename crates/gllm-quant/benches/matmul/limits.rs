@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::sync::OnceLock;
 use std::thread;
 
-use memmap2::{Advice, MmapMut};
+use gllm_quant::HugeVec;
 use serde_json::{Value, json};
 
 use crate::mean;
@@ -40,7 +40,7 @@ type Measure<'a> = &'a dyn Fn(&dyn Fn()) -> f64;
 /// kind that this processor has no instruction for.
 fn limit(of: &str, threads: usize, measure: Measure<'_>) -> Result<Option<f64>> {
     let work = match of {
-        "read" => return Ok(Some(read(threads, measure)?)),
+        "read" => return Ok(Some(read(threads, measure))),
         "f32" => peaks::f32(),
         "bf16" => peaks::bf16(),
         "int8" => peaks::int8(),
@@ -50,21 +50,18 @@ fn limit(of: &str, threads: usize, measure: Measure<'_>) -> Result<Option<f64>> 
 }
 
 /// The memory that is read, in large pages as weights are.
-fn memory(len: usize) -> Result<&'static [u64]> {
-    static MEMORY: OnceLock<MmapMut> = OnceLock::new();
-    if let Some(memory) = MEMORY.get() {
-        return Ok(bytemuck::cast_slice(memory));
-    }
-    let mut memory = MmapMut::map_anon(len)?;
-    // Advice: without large pages, small ones do.
-    memory.advise(Advice::HugePage).ok();
-    memory.fill(1);
-    Ok(bytemuck::cast_slice(MEMORY.get_or_init(|| memory)))
+fn memory(len: usize) -> &'static [u64] {
+    static MEMORY: OnceLock<HugeVec<u64>> = OnceLock::new();
+    MEMORY.get_or_init(|| {
+        let mut memory = HugeVec::zeros(len);
+        memory.fill(1);
+        memory
+    })
 }
 
 /// GB/s that so many threads read together.
-fn read(threads: usize, measure: Measure<'_>) -> Result<f64> {
-    let memory = memory(threads * READ)?;
+fn read(threads: usize, measure: Measure<'_>) -> f64 {
+    let memory = memory(threads * READ / size_of::<u64>());
     let read = |part: &[u64]| {
         // Sums side by side, or the additions are slower than the memory.
         let sums = part.as_chunks::<32>().0.iter().fold([0_u64; 32], |mut sums, values| {
@@ -80,7 +77,7 @@ fn read(threads: usize, measure: Measure<'_>) -> Result<f64> {
             }
         });
     });
-    Ok(1e-9 * (threads * READ) as f64 / seconds)
+    1e-9 * (threads * READ) as f64 / seconds
 }
 
 /// A loop over registers.
