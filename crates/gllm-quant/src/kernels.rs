@@ -77,7 +77,7 @@ impl Isa {
     }
 }
 
-/// Multiplies a panel with a tile.
+/// Multiplies a panel of a slab with a tile.
 #[derive(Clone, Copy)]
 pub(crate) struct Kernel {
     body: Body,
@@ -89,7 +89,7 @@ pub(crate) struct Kernel {
 type Body = unsafe fn(&[u8], usize, &Tile<'_>, &mut [[f32; PANEL]]);
 
 impl Kernel {
-    /// Products of `tile` with the outputs of `panel`, whose spans have `span_blocks` blocks.
+    /// Adds the products of `tile` with the outputs of `panel`, whose spans have `span_blocks` blocks, to `products`.
     ///
     /// # Shapes
     /// - `products`: `[tile.rows, PANEL]`

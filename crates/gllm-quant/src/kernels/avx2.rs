@@ -51,7 +51,6 @@ const LANES: usize = PANEL / 2;
 /// # Safety
 /// The lengths are as [`super::Kernel::eval`] checks them.
 unsafe fn panel<F: StaticFormat>(panel: &[u8], span_blocks: usize, tile: &Tile<'_>, products: &mut [[f32; PANEL]]) {
-    products.fill([0.0; PANEL]);
     for half in 0..2 {
         // SAFETY: as for this function.
         unsafe { half_panel::<F>(panel, half, span_blocks, tile, products) };

@@ -2,6 +2,7 @@
 
 #[cfg_attr(not(test), expect(clippy::wildcard_imports, reason = "instructions have long names"))]
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 
 use super::{Body, quantize};
 use crate::matmul::{
@@ -133,8 +134,13 @@ unsafe fn rows<F: StaticFormat, const MOST: usize>(
 ) {
     let format = const { F::FORMAT };
     let subs = format.subs;
-    let mut totals = [_mm512_setzero_ps(); MOST];
-    let totals = if MOST == 1 { &mut totals } else { &mut totals[..products.len()] };
+    let mut room = [MaybeUninit::uninit(); MOST];
+    let room = if MOST == 1 { &mut room } else { &mut room[..products.len()] };
+    for (total, products) in room.iter_mut().zip(&*products) {
+        total.write(load(products));
+    }
+    // SAFETY: there are as many products, so all of it was written.
+    let totals = unsafe { room.assume_init_mut() };
     let mut at = panel.as_ptr();
     let mut codes = tile.codes.as_ptr();
     let mut place = 0;
@@ -170,7 +176,13 @@ unsafe fn rows<F: StaticFormat, const MOST: usize>(
                 let values = values::<F>(at.add(format.sub_bytes()));
                 if format.bits < 8 {
                     for line in 0..format.block_bytes().div_ceil(LINE) {
-                        _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(AHEAD + LINE * line).cast());
+                        let ahead = at.wrapping_add(AHEAD + LINE * line).cast();
+                        // Weights for one row are read once, those for a tile again for the next.
+                        if MOST == 1 {
+                            _mm_prefetch::<_MM_HINT_NTA>(ahead);
+                        } else {
+                            _mm_prefetch::<_MM_HINT_T0>(ahead);
+                        }
                     }
                 }
                 at = at.add(format.block_bytes());

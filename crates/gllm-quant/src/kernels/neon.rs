@@ -47,7 +47,6 @@ const HALF: usize = GROUPS / 2;
 unsafe fn panel<F: StaticFormat>(panel: &[u8], span_blocks: usize, tile: &Tile<'_>, products: &mut [[f32; PANEL]]) {
     let format = const { F::FORMAT };
     let (subs, row_codes) = (format.subs, BLOCK * format.parts);
-    products.fill([0.0; PANEL]);
     let mut at = panel.as_ptr();
     let mut codes = tile.codes.as_ptr();
     let mut place = 0;

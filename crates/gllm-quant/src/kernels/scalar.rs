@@ -18,7 +18,6 @@ fn panel<F: crate::matmul::StaticFormat>(
 ) {
     let format = F::FORMAT;
     let span_bytes = format.header_bytes() + span_blocks * format.block_bytes();
-    products.fill([0.0; PANEL]);
     for (span, bytes) in panel.chunks_exact(span_bytes).enumerate() {
         let (header, blocks) = bytes.split_at(format.header_bytes());
         let half = |index: usize| f16::from_le_bytes([header[2 * index], header[2 * index + 1]]).to_f32();

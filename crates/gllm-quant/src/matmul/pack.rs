@@ -1,8 +1,11 @@
 //! A matrix of integer weights, sorted for kernels.
 //!
-//! Sixteen outputs make a panel, and a panel is one stream of bytes, in the order of the inputs:
+//! The inputs are cut into slabs, whose activations are few enough to stay in the first cache while the weights of one
+//! panel after the other run through it; sixteen outputs make a panel, which is one stream of bytes in each slab, in the
+//! order of the inputs:
 //!
 //! ```text
+//! slab  = panel…                     one for each sixteen outputs
 //! panel = span…                      a span is the inputs that share a `d`
 //! span  = d[16] dmin[16]? block…     f16; `dmin` where there are minima
 //! block = scale[sub][16]? min[sub][16]? planes        i8, or one of four bits each
@@ -13,6 +16,8 @@
 //! field `f` of vector `v` has the bits of the inputs `4 · (f · b + v)` and the next three. Outputs that are missing
 //! in the last panel are all zeros.
 
+use std::ops::Range;
+
 use bytemuck::cast_slice;
 use half::f16;
 use rayon::prelude::*;
@@ -20,6 +25,9 @@ use rayon::prelude::*;
 use super::{BLOCK, Format, FormatKind, GROUP, Mins, PANEL};
 use crate::blocks::IntegerBlock;
 use crate::huge_pages::HugeVec;
+
+/// Most inputs of a slab, unless a span has more.
+const SLAB: usize = 2048;
 
 /// `[outputs, inputs]`, packed.
 #[derive(Clone)]
@@ -29,6 +37,8 @@ pub(crate) struct PackedMatrix {
     inputs: usize,
     /// Blocks of a span.
     span_blocks: usize,
+    /// Spans of a slab; the last one may have fewer.
+    slab_spans: usize,
     bytes: HugeVec<u8>,
 }
 
@@ -78,15 +88,25 @@ impl PackedMatrix {
     ) -> Self {
         assert!(inputs.is_multiple_of(span) && span.is_multiple_of(BLOCK), "{inputs} inputs in spans of {span}");
         let (format, blocks) = (kind.format(), span / BLOCK);
-        let panel_bytes = inputs / span * span_bytes(&format, blocks);
-        let mut bytes = HugeVec::zeros(outputs.div_ceil(PANEL) * panel_bytes);
-        let panels = bytes.par_chunks_exact_mut(panel_bytes);
-        panels.enumerate().for_each(|(panel, bytes)| {
+        let n_panels = outputs.div_ceil(PANEL);
+        let bytes = HugeVec::zeros(n_panels * (inputs / span) * span_bytes(&format, blocks));
+        let slab_spans = (SLAB / span).max(1);
+        let mut matrix = Self { kind, outputs, inputs, span_blocks: blocks, slab_spans, bytes };
+        // Each with its part of each slab.
+        let mut panels: Vec<Vec<&mut [u8]>> = (0..n_panels).map(|_| Vec::new()).collect();
+        let sizes: Vec<usize> = (0..matrix.slabs()).map(|slab| matrix.panel_bytes(slab)).collect();
+        let mut rest = &mut *matrix.bytes;
+        for size in sizes {
+            for panel in &mut panels {
+                panel.extend(rest.split_off_mut(..size));
+            }
+        }
+        panels.par_iter_mut().enumerate().for_each(|(panel, parts)| {
             for lane in 0..PANEL.min(outputs - panel * PANEL) {
-                write_row(&format, blocks, bytes, lane, &row(panel * PANEL + lane));
+                write_row(&format, blocks, parts, lane, &row(panel * PANEL + lane));
             }
         });
-        Self { kind, outputs, inputs, span_blocks: blocks, bytes }
+        matrix
     }
 
     pub(crate) fn kind(&self) -> FormatKind {
@@ -110,10 +130,20 @@ impl PackedMatrix {
         self.outputs.div_ceil(PANEL)
     }
 
-    /// The bytes of a panel.
-    pub(crate) fn panel(&self, panel: usize) -> &[u8] {
-        let size = self.panel_bytes();
-        &self.bytes[panel * size..(panel + 1) * size]
+    pub(crate) fn slabs(&self) -> usize {
+        self.blocks().div_ceil(self.slab_spans * self.span_blocks)
+    }
+
+    /// The blocks of a slab.
+    pub(crate) fn slab(&self, slab: usize) -> Range<usize> {
+        let most = self.slab_spans * self.span_blocks;
+        slab * most..self.blocks().min((slab + 1) * most)
+    }
+
+    /// The bytes of a panel in a slab.
+    pub(crate) fn panel(&self, slab: usize, panel: usize) -> &[u8] {
+        let (size, before) = (self.panel_bytes(slab), slab * self.panels() * self.panel_bytes(0));
+        &self.bytes[before + panel * size..][..size]
     }
 
     /// Bytes of all panels.
@@ -121,8 +151,12 @@ impl PackedMatrix {
         self.bytes.len()
     }
 
-    fn panel_bytes(&self) -> usize {
-        self.inputs / (self.span_blocks * BLOCK) * span_bytes(&self.kind.format(), self.span_blocks)
+    fn blocks(&self) -> usize {
+        self.inputs / BLOCK
+    }
+
+    fn panel_bytes(&self, slab: usize) -> usize {
+        self.slab(slab).len() / self.span_blocks * span_bytes(&self.kind.format(), self.span_blocks)
     }
 }
 
@@ -130,9 +164,10 @@ const fn span_bytes(format: &Format, blocks: usize) -> usize {
     format.header_bytes() + blocks * format.block_bytes()
 }
 
-/// Writes the weights of output `lane` of a panel.
-fn write_row(format: &Format, span_blocks: usize, panel: &mut [u8], lane: usize, row: &RowCodes) {
-    for (span, bytes) in panel.chunks_exact_mut(span_bytes(format, span_blocks)).enumerate() {
+/// Writes the weights of output `lane` of a panel, whose parts are those of the slabs.
+fn write_row(format: &Format, span_blocks: usize, panel: &mut [&mut [u8]], lane: usize, row: &RowCodes) {
+    let spans = panel.iter_mut().flat_map(|part| part.chunks_exact_mut(span_bytes(format, span_blocks)));
+    for (span, bytes) in spans.enumerate() {
         let (header, blocks) = bytes.split_at_mut(format.header_bytes());
         let mut write = |half: usize, value: f16| {
             header[2 * (half * PANEL + lane)..][..2].copy_from_slice(&value.to_le_bytes());

@@ -8,7 +8,7 @@ use super::tiles::{Tile, Tiles};
 use super::{BLOCK, Format, PANEL, PackedMatrix, TILE_ROWS};
 use crate::kernels::{Columns, Isa, Kernel};
 
-/// Panels that are worth a task of their own.
+/// Bytes of weights that are worth a task of their own.
 const TASK_BYTES: usize = 64 * 1024;
 
 /// Rows that are multiplied with a panel before the next panel's turn: their codes stay in the cache.
@@ -29,21 +29,20 @@ pub(crate) struct Factor<'a> {
 /// - `x`: `[rows, inputs]`
 /// - returns `[rows, outputs of all factors]`, in the memory of `y`
 pub(crate) fn multiply(isa: Isa, factors: &[Factor<'_>], x: &[f32], y: Vec<f32>) -> Vec<f32> {
-    let quantized = quantized(isa, factors, x);
-    let (mut panels, mut width) = (0, 0);
-    // Each with its first panel among those of all jobs, and its first column.
+    let Some(first) = factors.first() else { return Vec::new() };
+    let (rows, quantized) = (x.len() / first.matrix.inputs(), quantized(isa, factors, x));
+    let run = run(rows, factors.iter().map(|factor| factor.matrix.panels()).sum());
+    let (mut runs, mut width) = (0, 0);
+    // Each with its first run among those of all jobs, and its first column.
     let mut jobs = Vec::with_capacity(factors.len());
     for factor in factors {
-        jobs.push((Job::new(isa, *factor, &quantized), panels, width));
-        panels += factor.matrix.panels();
+        jobs.push((Job::new(isa, *factor, &quantized), runs, width));
+        runs += factor.matrix.panels().div_ceil(run);
         width += factor.matrix.outputs();
     }
-    let chunks = jobs.iter().map(|(job, ..)| job.chunks()).max().unwrap_or(0);
-    let rows = factors.first().map_or(0, |factor| x.len() / factor.matrix.inputs());
-    made(factors, rows, (y, width), chunks, panels, |places, chunk, panel, columns| {
-        let (job, first_panel, first_column) = &jobs[jobs.partition_point(|(_, first, _)| *first <= panel) - 1];
-        let panel = panel - first_panel;
-        job.write(places, chunk, panel, first_column + panel * PANEL, columns);
+    made(rows, (y, width), jobs.iter().map(|(job, ..)| job), run, |places, chunk, index, columns| {
+        let (job, first_run, first_column) = &jobs[jobs.partition_point(|(_, first, _)| *first <= index) - 1];
+        job.write(places, chunk, job.run(index - first_run, run), *first_column, columns);
     })
 }
 
@@ -67,61 +66,82 @@ pub(crate) fn multiply_through(
     let mut between = Tiles::unwritten(rows, width, &format);
     let tiles = between.shared();
     // A block takes two panels of each factor.
-    let task = (TASK_BYTES / (4 * gate.factor.matrix.panel(0).len())).max(1);
+    let (blocks, panels) = (width / BLOCK, BLOCK / PANEL);
+    let run = (run(rows, blocks * panels) / panels).max(1);
+    let runs = (0..blocks.div_ceil(run)).into_par_iter().with_min_len(task(2 * panels * run * gate.panel_bytes()));
     for chunk in 0..gate.chunks() {
-        let room = || ([[[0.0; PANEL]; TILE_ROWS]; 2], [[0.0; BLOCK]; TILE_ROWS]);
-        let blocks = (0..width / BLOCK).into_par_iter().with_min_len(task);
-        blocks.for_each_init(room, |([of_gate, of_up], combined), block| {
+        let room = || ([[[0.0; PANEL]; PLACES]; 2], [[0.0; BLOCK]; TILE_ROWS]);
+        runs.clone().for_each_init(room, |([of_gate, of_up], combined), index| {
+            let blocks = index * run..blocks.min((index + 1) * run);
             for index in gate.chunk(chunk) {
-                let mut rows = 0;
-                for half in 0..BLOCK / PANEL {
-                    let panel = block * BLOCK / PANEL + half;
-                    let (_, products) = gate.products(index, panel, of_gate);
-                    let (_, others) = up.products(index, panel, of_up);
-                    combine(products.as_flattened_mut(), others.as_flattened());
-                    for (combined, products) in combined.iter_mut().zip(&*products) {
-                        combined[half * PANEL..][..PANEL].copy_from_slice(products);
+                let range = blocks.start * panels..blocks.end * panels;
+                let (rows, products) = gate.products(index, range.clone(), of_gate);
+                let (_, others) = up.products(index, range, of_up);
+                combine(products.as_flattened_mut(), others.as_flattened());
+                for (block, products) in blocks.clone().zip(products.chunks_exact(panels * rows.len())) {
+                    for (half, products) in products.chunks_exact(rows.len()).enumerate() {
+                        for (combined, products) in combined.iter_mut().zip(products) {
+                            combined[half * PANEL..][..PANEL].copy_from_slice(products);
+                        }
                     }
-                    rows = products.len();
+                    #[expect(unsafe_code, reason = "threads write different blocks")]
+                    // SAFETY: a block is given to one thread, which has one tile after the other.
+                    let mut tile = unsafe { tiles.block(index, block) };
+                    isa.quantize(combined[..rows.len()].as_flattened(), &format, &mut tile);
                 }
-                #[expect(unsafe_code, reason = "threads write different blocks")]
-                // SAFETY: a block is given to one thread, which has one tile after the other.
-                let mut tile = unsafe { tiles.block(index, block) };
-                isa.quantize(combined[..rows].as_flattened(), &format, &mut tile);
             }
         });
     }
     let quantized = [(format, between)];
     let job = Job::new(isa, down, &quantized);
-    let (width, panels) = (down.matrix.outputs(), down.matrix.panels());
-    made(&[down], rows, (y, width), job.chunks(), panels, |places, chunk, panel, columns| {
-        job.write(places, chunk, panel, panel * PANEL, columns);
+    let run = self::run(rows, down.matrix.panels());
+    made(rows, (y, down.matrix.outputs()), [&job], run, |places, chunk, index, columns| {
+        job.write(places, chunk, job.run(index, run), 0, columns);
     })
 }
 
-/// Room for the products of a tile with a panel.
-type Places = [[f32; PANEL]; TILE_ROWS];
+/// How many panels a thread takes at once, slab by slab, so that it finds the activations of a slab in its first cache:
+/// the more, the fewer rows there are, but some for each thread.
+fn run(rows: usize, panels: usize) -> usize {
+    let fair = panels / (4 * rayon::current_num_threads());
+    (PLACES / rows.max(1)).min(fair).max(1)
+}
 
-/// `[rows, width]` in the memory of `y`, written by `write`, which gets each chunk and, for each, in parallel, each
-/// panel.
-fn made(
-    factors: &[Factor<'_>],
+/// How many pieces of so many bytes are worth a task.
+fn task(bytes: usize) -> usize {
+    (TASK_BYTES / bytes).max(1)
+}
+
+/// Room for the products of a tile with a run of panels, or with the two of a block.
+type Places = [[f32; PANEL]; PLACES];
+
+const PLACES: usize = 2 * TILE_ROWS;
+
+/// `[rows, width]` in the memory of `y`, written by `write`, which gets each chunk of the jobs' rows and, for each, in
+/// parallel, each run of the jobs' panels.
+fn made<'a>(
     rows: usize,
     (mut y, width): (Vec<f32>, usize),
-    chunks: usize,
-    panels: usize,
+    jobs: impl IntoIterator<Item = &'a Job<'a>>,
+    run: usize,
     write: impl Fn(&mut Places, usize, usize, &Columns<'_>) + Sync,
 ) -> Vec<f32> {
-    let Some(Factor { matrix, .. }) = factors.first().filter(|_| rows > 0) else { return Vec::new() };
-    let task = (TASK_BYTES / matrix.panel(0).len()).max(1);
+    let (mut chunks, mut runs, mut least) = (0, 0, usize::MAX);
+    for job in jobs {
+        chunks = chunks.max(job.chunks());
+        runs += job.factor.matrix.panels().div_ceil(run);
+        least = least.min(job.panel_bytes());
+    }
+    if rows == 0 {
+        return Vec::new();
+    }
     y.resize(rows * width, 0.0);
     let columns = Columns::new(&mut y, width);
     for chunk in 0..chunks {
-        // Not cleared for each panel: a row needs 64 bytes of it, and stores to the rest would get in the way of the
-        // weights.
-        let places = || [[0.0; PANEL]; TILE_ROWS];
-        let panels = (0..panels).into_par_iter().with_min_len(task);
-        panels.for_each_init(places, |places, panel| write(places, chunk, panel, &columns));
+        // Not cleared for each run: a row needs little of it, and stores to the rest would get in the way of the weights.
+        let places = || [[0.0; PANEL]; PLACES];
+        let runs = (0..runs).into_par_iter().with_min_len(task(run * least));
+        runs.for_each_init(places, |places, index| write(places, chunk, index, &columns));
     }
     y
 }
@@ -167,37 +187,62 @@ impl<'a> Job<'a> {
         end(chunk)..end(chunk + 1)
     }
 
+    /// The panels of a run.
+    fn run(&self, index: usize, run: usize) -> Range<usize> {
+        index * run..self.factor.matrix.panels().min((index + 1) * run)
+    }
+
+    /// Bytes of a panel, in all slabs.
+    fn panel_bytes(&self) -> usize {
+        self.factor.matrix.bytes() / self.factor.matrix.panels()
+    }
+
     /// The outputs of a panel.
     fn outputs(&self, panel: usize) -> Range<usize> {
         panel * PANEL..self.factor.matrix.outputs().min((panel + 1) * PANEL)
     }
 
-    /// Writes the results of a chunk and a panel, from `column` on.
-    fn write(&self, places: &mut Places, chunk: usize, panel: usize, column: usize, to: &Columns<'_>) {
-        let outputs = self.outputs(panel).len();
+    /// Writes the results of a chunk and some panels; `column` is the first panel's of all.
+    fn write(&self, places: &mut Places, chunk: usize, panels: Range<usize>, column: usize, to: &Columns<'_>) {
         for index in self.chunk(chunk) {
-            let (first_row, products) = self.products(index, panel, places);
-            #[expect(unsafe_code, reason = "threads write different columns")]
-            // SAFETY: a panel is given to one thread.
-            unsafe {
-                to.write(first_row, column, products, outputs);
+            let (rows, products) = self.products(index, panels.clone(), places);
+            for (panel, products) in panels.clone().zip(products.chunks_exact(rows.len())) {
+                let outputs = self.outputs(panel);
+                #[expect(unsafe_code, reason = "threads write different columns")]
+                // SAFETY: a panel is given to one thread.
+                unsafe {
+                    to.write(rows.start, column + outputs.start, products, outputs.len());
+                }
             }
         }
     }
 
-    /// The first row of a tile, and the results for its rows.
-    fn products<'p>(&self, tile: usize, panel: usize, products: &'p mut Places) -> (usize, &'p mut [[f32; PANEL]]) {
+    /// The rows of a tile, and the results of some panels for them, `[panels, rows]`.
+    fn products<'p>(
+        &self,
+        tile: usize,
+        panels: Range<usize>,
+        places: &'p mut Places,
+    ) -> (Range<usize>, &'p mut [[f32; PANEL]]) {
         let Factor { matrix, bias } = self.factor;
         let tile = &self.tiles[tile];
-        let products = &mut products[..tile.rows];
-        self.kernel.eval(matrix.panel(panel), matrix.span_blocks(), tile, products);
-        if let Some(bias) = bias {
-            let bias = &bias[self.outputs(panel)];
-            for sums in &mut *products {
-                sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += *bias);
+        let products = &mut places[..panels.len() * tile.rows];
+        products.fill([0.0; PANEL]);
+        for slab in 0..matrix.slabs() {
+            let part = tile.part(matrix.slab(slab));
+            for (panel, products) in panels.clone().zip(products.chunks_exact_mut(tile.rows)) {
+                self.kernel.eval(matrix.panel(slab, panel), matrix.span_blocks(), &part, products);
             }
         }
-        (tile.first_row, products)
+        if let Some(bias) = bias {
+            for (panel, products) in panels.zip(products.chunks_exact_mut(tile.rows)) {
+                let bias = &bias[self.outputs(panel)];
+                for sums in products {
+                    sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += *bias);
+                }
+            }
+        }
+        (tile.first_row..tile.first_row + tile.rows, products)
     }
 }
 
@@ -255,9 +300,17 @@ mod tests {
         row.codes.iter().enumerate().map(weight).collect()
     }
 
-    /// Outputs, inputs, span, rows: nothing divides a panel or a tile.
-    const SIZES: [[usize; 4]; 5] =
-        [[1, 32, 32, 1], [17, 64, 32, 2], [16, 512, 256, 15], [50, 768, 256, 7], [33, 96, 96, 9]];
+    /// Outputs, inputs, span, rows: nothing divides a panel, a tile, a slab or a run of panels.
+    const SIZES: [[usize; 4]; 8] = [
+        [1, 32, 32, 1],
+        [17, 64, 32, 2],
+        [16, 512, 256, 15],
+        [50, 768, 256, 7],
+        [33, 96, 96, 9],
+        [20, 2112, 32, 3],
+        [9, 2400, 2400, 5],
+        [300, 2304, 256, 1],
+    ];
 
     #[test]
     fn every_instruction_set_agrees_with_scalar_bit_for_bit() {

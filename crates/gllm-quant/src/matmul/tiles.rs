@@ -7,6 +7,7 @@
 //! other, so that a kernel reads it as one stream.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -88,6 +89,24 @@ pub(crate) struct Tile<'a> {
     pub(crate) starts: &'a [i32],
     /// `[blocks, rows, subs]`: the sum of the codes, to be multiplied with a minimum.
     pub(crate) sums: &'a [f32],
+}
+
+impl<'a> Tile<'a> {
+    /// Some of its blocks.
+    pub(crate) fn part(&self, blocks: Range<usize>) -> Self {
+        fn part<'a, T>(of: &'a [T], all: usize, blocks: &Range<usize>) -> &'a [T] {
+            let width = of.len() / all;
+            &of[blocks.start * width..blocks.end * width]
+        }
+        Tile {
+            blocks: blocks.len(),
+            codes: part(self.codes, self.blocks, &blocks),
+            scales: part(self.scales, self.blocks, &blocks),
+            starts: part(self.starts, self.blocks, &blocks),
+            sums: part(self.sums, self.blocks, &blocks),
+            ..*self
+        }
+    }
 }
 
 impl Tiles {
