@@ -91,7 +91,7 @@ pub(crate) struct Tile<'a> {
     pub(crate) sums: &'a [f32],
 }
 
-impl<'a> Tile<'a> {
+impl Tile<'_> {
     /// Some of its blocks.
     pub(crate) fn part(&self, blocks: Range<usize>) -> Self {
         fn part<'a, T>(of: &'a [T], all: usize, blocks: &Range<usize>) -> &'a [T] {
