@@ -104,7 +104,7 @@ const LINE: usize = 64;
 
 /// How many bytes ahead of the computation memory is asked for. The processor stops at each page by itself; only where
 /// hardly anything is computed between loads, for codes of 8 bits, it does better alone.
-const AHEAD: usize = 8192;
+const AHEAD: usize = 4096;
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 #[expect(unsafe_code, reason = "loads at places that the caller has checked")]

@@ -103,7 +103,7 @@ pub(crate) fn multiply_through(
 /// How many panels a thread takes at once, slab by slab, so that it finds the activations of a slab in its first cache:
 /// the more, the fewer rows there are, but some for each thread.
 fn run(rows: usize, panels: usize) -> usize {
-    let fair = panels / (4 * rayon::current_num_threads());
+    let fair = panels / (8 * rayon::current_num_threads());
     (PLACES / rows.max(1)).min(fair).max(1)
 }
 
