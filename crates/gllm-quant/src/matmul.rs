@@ -30,4 +30,4 @@ pub(crate) const PART_BITS: u32 = 7;
 
 /// Most rows of activations that a kernel takes at once; a matrix is cut into such tiles. The more, the less it counts
 /// that the codes of weights are unpacked for each tile.
-pub(crate) const TILE_ROWS: usize = 32;
+pub(crate) const TILE_ROWS: usize = 64;
