@@ -186,7 +186,7 @@ pub(crate) struct EmbedArgs {
     /// Put the model's prompt of this name, such as `query`, before each text
     #[arg(long, value_name = "NAME")]
     pub(crate) prompt_name: Option<String>,
-    /// Compute about N tokens at once: more is faster on GPUs and takes more memory
+    /// Compute about N tokens at once: more takes more memory, and results do not depend on it
     #[arg(long, value_name = "N")]
     pub(crate) batch_tokens: Option<usize>,
     /// What to do with a text that is longer than the model reads
@@ -254,7 +254,7 @@ pub(crate) struct RerankArgs {
     /// Read at most N tokens of the query and a document together, fewer than the model could
     #[arg(long, value_name = "N")]
     pub(crate) max_length: Option<usize>,
-    /// Compute about N tokens at once: more is faster on GPUs and takes more memory
+    /// Compute about N tokens at once: more takes more memory, and results do not depend on it
     #[arg(long, value_name = "N")]
     pub(crate) batch_tokens: Option<usize>,
     /// What to do with a document that is longer than the model reads beside the query

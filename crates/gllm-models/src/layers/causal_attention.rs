@@ -7,7 +7,7 @@ use super::self_attention::INT8_GROUP;
 use super::{Linear, Linears, RmsNorm};
 use crate::decoder_names::DecoderNames;
 use crate::kv_cache::LayerCache;
-use crate::ops::cached_attention::{CachedOptions, Heads, Scores, Span, cached_attention};
+use crate::ops::cached_attention::{CachedOptions, GroupedHeads, Scores, Span, cached_attention};
 use crate::ops::rotary::Rotation;
 use crate::{DecoderConfig, Weights};
 
@@ -17,7 +17,7 @@ pub(crate) struct CausalAttention {
     qkv: Linears,
     norms: Option<[RmsNorm; 2]>,
     output: Linear,
-    heads: Heads,
+    heads: GroupedHeads,
     scores: Scores,
 }
 
@@ -43,7 +43,7 @@ impl CausalAttention {
                 hidden,
                 biases.attention_output,
             )?,
-            heads: Heads {
+            heads: GroupedHeads {
                 heads: config.num_attention_heads,
                 kv_heads: config.num_key_value_heads,
                 head_dim: config.head_dim,

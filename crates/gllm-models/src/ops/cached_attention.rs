@@ -11,10 +11,10 @@ use super::rotary::{RotaryTables, Rotation, rotate};
 use crate::kv_cache::{LayerCache, TensorLayer};
 use crate::layers::RmsNorm;
 
-/// How many heads there are, and how wide.
+/// How many heads there are, several of queries to one of keys and values, and how wide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_field_names, reason = "the usual names")]
-pub(crate) struct Heads {
+pub(crate) struct GroupedHeads {
     pub(crate) heads: usize,
     /// Divides `heads`.
     pub(crate) kv_heads: usize,
@@ -42,7 +42,7 @@ pub(crate) struct Span {
 /// What attention of a block needs to know.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CachedOptions<'a> {
-    pub(crate) heads: Heads,
+    pub(crate) heads: GroupedHeads,
     pub(crate) scores: Scores,
     /// Of each head's queries, and of its keys.
     pub(crate) norms: Option<&'a [RmsNorm; 2]>,
@@ -90,7 +90,7 @@ fn composed(
     spans: &[Span],
     layers: Vec<&mut LayerCache>,
 ) -> Tensor<2> {
-    let Heads { heads, kv_heads, head_dim } = options.heads;
+    let GroupedHeads { heads, kv_heads, head_dim } = options.heads;
     let tokens = qkv.dims()[0];
     let part = |heads: Range<usize>| qkv.clone().slice([0..tokens, heads.start * head_dim..heads.end * head_dim]);
     let rotated = |x: Tensor<2>, n_heads: usize, norm: Option<&RmsNorm>| {
@@ -125,7 +125,7 @@ fn attend(
     span: &Span,
     layer: &mut TensorLayer,
 ) -> Tensor<2> {
-    let Heads { heads, kv_heads, head_dim } = options.heads;
+    let GroupedHeads { heads, kv_heads, head_dim } = options.heads;
     let (rows, group) = (span.rows.len(), heads / kv_heads);
     let device = queries.device();
     let [keys, values] = layer.append(keys, values);

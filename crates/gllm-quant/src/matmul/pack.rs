@@ -62,7 +62,14 @@ impl RowCodes {
     pub(crate) fn from_blocks<B: IntegerBlock>(bytes: &[u8]) -> Self {
         let blocks: &[B] = cast_slice(bytes);
         let len = B::TYPE.block_len();
-        let mut row = Self { codes: vec![0; blocks.len() * len], ..Self::default() };
+        let subs = blocks.len() * (len / B::SUB);
+        let mut row = Self {
+            codes: vec![0; blocks.len() * len],
+            d: Vec::with_capacity(blocks.len()),
+            dmin: Vec::with_capacity(blocks.len()),
+            scales: Vec::with_capacity(subs),
+            mins: Vec::with_capacity(subs),
+        };
         for (block, codes) in blocks.iter().zip(row.codes.chunks_exact_mut(len)) {
             block.codes(codes);
             row.d.push(block.d());
@@ -192,20 +199,32 @@ fn write_block(format: &Format, bytes: &mut [u8], lane: usize, row: &RowCodes, b
             Some(sub) => own(&row.mins, sub),
         };
     }
-    let codes = &row.codes[block * BLOCK..(block + 1) * BLOCK];
+    let codes = row.codes[block * BLOCK..(block + 1) * BLOCK].as_chunks().0;
     let mut below = 0;
     let mut planes = planes;
     for width in plane_widths(format.bits) {
         let (plane, rest) = planes.split_at_mut(64 * width);
-        for (group, codes) in codes.chunks_exact(GROUP).enumerate() {
-            let (field, vector) = (group / width, group % width);
-            for (input, code) in codes.iter().enumerate() {
-                let bits = (code >> below) & (0xff >> (8 - width));
-                plane[64 * vector + GROUP * lane + input] |= bits << (field * width);
-            }
+        match width {
+            8 => write_plane::<8>(plane, lane, codes, below),
+            4 => write_plane::<4>(plane, lane, codes, below),
+            2 => write_plane::<2>(plane, lane, codes, below),
+            _ => write_plane::<1>(plane, lane, codes, below),
         }
         below += width;
         planes = rest;
+    }
+}
+
+/// Writes the bits of an output's codes from `below` on into a plane of so many; there is nothing of it yet.
+fn write_plane<const WIDTH: usize>(plane: &mut [u8], lane: usize, codes: &[[u8; GROUP]], below: usize) {
+    let mask = u32::from_le_bytes([0xff >> (8 - WIDTH); GROUP]);
+    for (vector, bytes) in plane.chunks_exact_mut(GROUP * PANEL).enumerate() {
+        let mut fields = 0;
+        for (field, codes) in codes[vector..].iter().step_by(WIDTH).enumerate() {
+            // The four codes of a group at once: no bit leaves its byte but those that the mask takes off.
+            fields |= ((u32::from_le_bytes(*codes) >> below) & mask) << (field * WIDTH);
+        }
+        bytes[GROUP * lane..][..GROUP].copy_from_slice(&fields.to_le_bytes());
     }
 }
 

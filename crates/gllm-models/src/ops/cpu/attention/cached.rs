@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::{PARALLEL, Pages, Seen, TILE, attend};
 use crate::kv_cache::{PagedLayer, padded};
-use crate::ops::cached_attention::{Heads, Scores, Span};
+use crate::ops::cached_attention::{GroupedHeads, Scores, Span};
 use crate::ops::cpu::rms_norm::rms_norm_row;
 use crate::ops::cpu::simd::Isa;
 use crate::ops::rotary::HostRotation;
@@ -25,7 +25,7 @@ pub(crate) struct QkWeights<'a> {
 /// What attention is computed with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CachedAttention<'a> {
-    pub(crate) heads: Heads,
+    pub(crate) heads: GroupedHeads,
     pub(crate) scores: Scores,
     pub(crate) norms: Option<QkWeights<'a>>,
     pub(crate) rotation: &'a HostRotation,
@@ -40,7 +40,7 @@ impl CachedAttention<'_> {
     /// - `qkv`: `[tokens, (heads + 2 · kv_heads) · head_dim]`
     /// - returns `[tokens, heads · head_dim]`, in the memory of `out`
     pub(crate) fn forward(&self, qkv: &[f32], layers: &mut [&mut PagedLayer], mut out: Vec<f32>) -> Vec<f32> {
-        let Heads { heads, kv_heads, head_dim } = self.heads;
+        let GroupedHeads { heads, kv_heads, head_dim } = self.heads;
         for (span, layer) in self.spans.iter().zip(layers.iter_mut()) {
             self.append(qkv, span, layer);
         }
@@ -75,7 +75,7 @@ impl CachedAttention<'_> {
     }
 
     fn append(&self, qkv: &[f32], span: &Span, layer: &mut PagedLayer) {
-        let Heads { heads, kv_heads, head_dim } = self.heads;
+        let GroupedHeads { heads, kv_heads, head_dim } = self.heads;
         let mut key = vec![0.0; head_dim];
         for (index, row) in span.rows.clone().enumerate() {
             let of_row = &qkv[row * self.width()..(row + 1) * self.width()];
@@ -94,7 +94,7 @@ impl CachedAttention<'_> {
 
     /// `[queries of the tile, padded(head_dim)]`.
     fn tile(&self, isa: Isa, qkv: &[f32], task: &Task<'_>) -> Vec<f32> {
-        let Heads { heads, kv_heads, head_dim } = self.heads;
+        let GroupedHeads { heads, kv_heads, head_dim } = self.heads;
         let Scores { scale, soft_cap, window } = self.scores;
         let group = heads / kv_heads;
         let row_of = |index: usize| (task.tile.start + index) / group;
