@@ -13,7 +13,6 @@ use crate::layers::RmsNorm;
 
 /// How many heads there are, several of queries to one of keys and values, and how wide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_field_names, reason = "the usual names")]
 pub(crate) struct GroupedHeads {
     pub(crate) heads: usize,
     /// Divides `heads`.
