@@ -126,14 +126,14 @@ fn made<'a>(
     run: usize,
     write: impl Fn(&mut Places, usize, usize, &Columns<'_>) + Sync,
 ) -> Vec<f32> {
+    if rows == 0 {
+        return Vec::new();
+    }
     let (mut chunks, mut runs, mut least) = (0, 0, usize::MAX);
     for job in jobs {
         chunks = chunks.max(job.chunks());
         runs += job.factor.matrix.panels().div_ceil(run);
         least = least.min(job.panel_bytes());
-    }
-    if rows == 0 {
-        return Vec::new();
     }
     y.resize(rows * width, 0.0);
     let columns = Columns::new(&mut y, width);
@@ -301,7 +301,7 @@ mod tests {
     }
 
     /// Outputs, inputs, span, rows: nothing divides a panel, a tile, a slab or a run of panels.
-    const SIZES: [[usize; 4]; 8] = [
+    const SIZES: [[usize; 4]; 9] = [
         [1, 32, 32, 1],
         [17, 64, 32, 2],
         [16, 512, 256, 15],
@@ -310,6 +310,7 @@ mod tests {
         [20, 2112, 32, 3],
         [9, 2400, 2400, 5],
         [300, 2304, 256, 1],
+        [40, 2112, 32, TILE_ROWS + 6],
     ];
 
     #[test]
