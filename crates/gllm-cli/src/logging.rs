@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 use crate::console::colour_wanted;
 use crate::exit::Failure;
 
-/// Variables that hold a filter, the first that is set wins.
+/// Variables that hold a filter, the first that is set wins; an empty one counts as unset.
 const VARIABLES: [&str; 2] = ["GLLM_LOG", "RUST_LOG"];
 
 /// Warnings, but for those that commands say themselves: cut texts, and the fall-back of a download.
@@ -34,9 +34,10 @@ pub(crate) fn start(verbose: u8, quiet: bool) -> Result<(), Failure> {
 }
 
 fn from_env() -> Result<Option<EnvFilter>, Failure> {
-    let found = VARIABLES.iter().find_map(|name| Some((name, std::env::var(name).ok()?)));
-    let Some((name, text)) = found.filter(|(_, text)| !text.is_empty()) else { return Ok(None) };
+    let set = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+    let found = VARIABLES.into_iter().find_map(|name| Some((name, set(name)?)));
+    let Some((name, text)) = found else { return Ok(None) };
     let filter = EnvFilter::try_new(&text);
-    let invalid = |_| InvalidConfig::new(*name, "a log filter such as `gllm=debug`", format!("`{text}`"));
+    let invalid = |_| InvalidConfig::new(name, "a log filter such as `gllm=debug`", format!("`{text}`"));
     Ok(Some(filter.map_err(invalid)?))
 }

@@ -60,6 +60,6 @@ fn run(args: Args, console: Console) -> Result<(), Failure> {
         Command::Pull(args) => models::pull(&args, console),
         Command::List(args) => models::list(&args),
         Command::Show(args) => models::show(&args),
-        Command::Rm(args) => models::rm(&args),
+        Command::Rm(args) => models::rm(&args, console),
     }
 }

@@ -105,9 +105,14 @@ pub(crate) fn show(args: &NameArgs) -> Result<(), Failure> {
 }
 
 /// Deletes a model of the store.
-pub(crate) fn rm(args: &NameArgs) -> Result<(), Failure> {
+pub(crate) fn rm(args: &NameArgs, console: Console) -> Result<(), Failure> {
     let id = ModelId::parse(&args.model)?;
-    let freed_bytes = store()?.remove(&id)?;
+    let removed = store()?.remove(&id, &mut DownloadBar::new(&args.model, console));
+    let freed_bytes = removed.map_err(|error| match Failure::from(error) {
+        // There is no download that would go on.
+        Failure::Interrupted(_) => Failure::Interrupted(None),
+        failure => failure,
+    })?;
     if args.json {
         return answer_json(&Removed { model: id.to_string(), freed_bytes });
     }

@@ -89,7 +89,10 @@ fn subject(model: &str, file: Option<&str>) -> String {
 #[non_exhaustive]
 pub enum DownloadProblem {
     /// Downloads are switched off and the model isn't in the store.
-    #[error("offline mode is on and the model is not in `{}`; unset HF_HUB_OFFLINE, or copy the model there", .store.display())]
+    #[error(
+        "offline mode is on (HF_HUB_OFFLINE, or `offline` in config.toml) and the model is not in `{}`; switch it off, or copy the model there",
+        .store.display()
+    )]
     Offline {
         /// The folder where the model would be.
         store: PathBuf,
@@ -125,12 +128,12 @@ pub enum DownloadProblem {
         attempts: u32,
     },
     /// The connection broke, also after retries; what arrived is kept and the next try resumes.
-    #[error("the connection broke after {received} of {expected} bytes ({reason}); try again to resume")]
+    #[error("the connection broke after {received}{} bytes ({reason}); try again to resume", of_expected(*.expected))]
     Interrupted {
         /// Bytes on disk.
         received: u64,
-        /// Bytes of the file.
-        expected: u64,
+        /// Bytes of the file, where the server states them.
+        expected: Option<u64>,
         /// What the network said.
         reason: String,
     },
@@ -169,6 +172,10 @@ pub enum DownloadProblem {
         /// What `pip` or the archive said.
         reason: String,
     },
+}
+
+fn of_expected(expected: Option<u64>) -> String {
+    expected.map_or_else(String::new, |bytes| format!(" of {bytes}"))
 }
 
 /// A model's files are there, but can't be used.

@@ -1,7 +1,8 @@
 //! Where models live, and how the Hub is reached: environment over `config.toml` over defaults.
 //!
-//! Invariant: what is read here is checked here (addresses, tokens, switches), so that later code doesn't. The
-//! variables that start with `HF_` mean what they mean to the Hub's own client.
+//! Invariant: what is read here is checked here (addresses, tokens, switches), so that later code doesn't, and an error
+//! names the variable, or the key or line of the file. The variables that start with `HF_` mean what they mean to the
+//! Hub's own client.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use gllm_core::{Device, Error, InvalidConfig, Precision};
 use serde::Deserialize;
+use ureq::http::Uri;
 
 /// How the store finds and downloads models.
 #[derive(Clone, Debug)]
@@ -73,8 +75,14 @@ impl Settings {
     /// `HF_HUB_OFFLINE`. Keys of the file: `models_dir`, `device`, `precision`, `endpoint`, `token_file`, `offline`, `packages`.
     /// Unknown keys and values out of range are `Error::InvalidConfig`, an unreadable file is `Error::Io`.
     pub fn from_env() -> Result<Self, Error> {
-        Environment { var: &|name| std::env::var_os(name), user_home: std::env::home_dir() }.settings()
+        Environment::of_process().settings()
     }
+}
+
+/// The folder that `config.toml` and the models are in: `GLLM_HOME`, or `~/.gllm`; `None` where the user has no home.
+#[must_use]
+pub fn home() -> Option<PathBuf> {
+    Environment::of_process().home()
 }
 
 /// An access token. It is sent to the endpoint only, and doesn't show in debug output.
@@ -85,10 +93,15 @@ impl Token {
     /// A token as the Hub gives it out. Empty ones, and ones with characters that no header may have, are
     /// `Error::InvalidConfig`.
     pub fn new(text: &str) -> Result<Self, Error> {
+        Ok(Self::of("token", text)?)
+    }
+
+    /// The same for the setting `field`.
+    fn of(field: &str, text: &str) -> Result<Self, InvalidConfig> {
         let text = text.trim();
         if text.is_empty() || !text.bytes().all(|b| b.is_ascii_graphic()) {
             // The message must not show the token.
-            return Err(InvalidConfig::new("token", "one word of ASCII characters", "something else").into());
+            return Err(InvalidConfig::new(field, "one word of ASCII characters", "something else"));
         }
         Ok(Self(text.to_owned()))
     }
@@ -124,21 +137,29 @@ struct Environment<'a> {
 }
 
 impl Environment<'_> {
+    fn of_process() -> Self {
+        Self { var: &|name| std::env::var_os(name), user_home: std::env::home_dir() }
+    }
+
+    /// `GLLM_HOME`, or `.gllm` in the user's home.
+    fn home(&self) -> Option<PathBuf> {
+        self.path("GLLM_HOME").or_else(|| Some(self.user_home.as_ref()?.join(".gllm")))
+    }
+
     fn settings(&self) -> Result<Settings, Error> {
-        let home = match (self.path("GLLM_HOME"), &self.user_home) {
-            (Some(home), _) => home,
-            (None, Some(user_home)) => user_home.join(".gllm"),
-            (None, None) => {
-                return Err(InvalidConfig::new("GLLM_HOME", "a folder, as no home folder is known", "nothing").into());
-            }
-        };
-        let file = read_config(&home.join("config.toml"))?;
+        let home = self
+            .home()
+            .ok_or_else(|| InvalidConfig::new("GLLM_HOME", "a folder, as no home folder is known", "nothing"))?;
+        let config = home.join("config.toml");
+        let file = read_config(&config)?;
+        // What an error calls a value of the file that the environment may replace.
+        let key = |name: &str| format!("{name} in {}", config.display());
         // A path in config.toml is meant from its folder, wherever the program was started.
         let from_file = |path: &Path| home.join(self.expand(path));
 
-        let token_file = file.token_file.as_deref().map(from_file);
+        let token_file = file.token_file.as_deref().map(|path| (key("token_file"), from_file(path)));
         let hub = HubConfig {
-            endpoint: self.endpoint(file.endpoint)?,
+            endpoint: self.endpoint(file.endpoint.map(|text| (key("endpoint"), text)))?,
             token: self.token(token_file)?,
             offline: self.switch("HF_HUB_OFFLINE")?.or(file.offline).unwrap_or(false),
             packages: self.switch("GLLM_NO_PACKAGES")?.map(|no| !no).or(file.packages).unwrap_or(true),
@@ -170,25 +191,29 @@ impl Environment<'_> {
         }
     }
 
-    fn endpoint(&self, from_file: Option<String>) -> Result<Option<String>, Error> {
-        let Some(text) = self.text("HF_ENDPOINT")?.or(from_file) else { return Ok(None) };
-        check_endpoint(&text)?;
+    /// `HF_ENDPOINT`, then what `config.toml` says, under the name of its key.
+    fn endpoint(&self, from_file: Option<(String, String)>) -> Result<Option<String>, Error> {
+        let from_env = self.text("HF_ENDPOINT")?.map(|text| ("HF_ENDPOINT".to_owned(), text));
+        let Some((field, text)) = from_env.or(from_file) else { return Ok(None) };
+        check_endpoint(&text).map_err(|error| InvalidConfig { field, ..error })?;
         Ok(Some(text))
     }
 
     /// `HF_TOKEN`, then the file that is named, then the file where the Hub's client leaves the token after a login.
-    fn token(&self, from_file: Option<PathBuf>) -> Result<Option<Token>, Error> {
+    fn token(&self, from_file: Option<(String, PathBuf)>) -> Result<Option<Token>, Error> {
         if let Some(text) = self.text("HF_TOKEN")? {
-            return Token::new(&text).map(Some);
+            return Ok(Some(Token::of("HF_TOKEN", &text)?));
         }
-        if let Some(named) = self.path("HF_TOKEN_PATH").or(from_file) {
-            let text =
-                std::fs::read_to_string(&named).map_err(|e| Error::io("cannot read the token file", &named, &e))?;
-            return Token::new(&text).map(Some);
+        let from_env = self.path("HF_TOKEN_PATH").map(|path| ("HF_TOKEN_PATH".to_owned(), path));
+        if let Some((field, path)) = from_env.or(from_file) {
+            let text = std::fs::read_to_string(&path)
+                .map_err(|error| Error::io(&format!("{field}: cannot read the token file"), &path, &error))?;
+            return Ok(Some(Token::of(&format!("token in {} ({field})", path.display()), &text)?));
         }
         let hub_home = self.path("HF_HOME").or_else(|| Some(self.user_home.as_ref()?.join(".cache/huggingface")));
-        match hub_home.and_then(|home| std::fs::read_to_string(home.join("token")).ok()) {
-            Some(text) if !text.trim().is_empty() => Token::new(&text).map(Some),
+        let Some(path) = hub_home.map(|home| home.join("token")) else { return Ok(None) };
+        match std::fs::read_to_string(&path) {
+            Ok(text) if !text.trim().is_empty() => Ok(Some(Token::of(&format!("token in {}", path.display()), &text)?)),
             _ => Ok(None),
         }
     }
@@ -213,7 +238,8 @@ pub(crate) fn check_endpoint(text: &str) -> Result<(), InvalidConfig> {
     let is_good = |rest: &str| {
         !rest.is_empty() && !rest.starts_with('/') && rest.bytes().all(|b| b.is_ascii_graphic() && !b"?#@".contains(&b))
     };
-    if rest.is_some_and(is_good) {
+    let has_host = |uri: Uri| uri.host().is_some_and(|host| !host.is_empty());
+    if rest.is_some_and(is_good) && text.parse().is_ok_and(has_host) {
         return Ok(());
     }
     let expected = "an address such as https://host, without user, query or fragment";
@@ -227,8 +253,12 @@ fn read_config(path: &Path) -> Result<ConfigFile, Error> {
         Err(error) => return Err(Error::io("cannot read", path, &error)),
     };
     toml::from_str(&text).map_err(|error| {
-        let expected = "the keys models_dir, device, precision, endpoint, token_file, offline and packages";
-        InvalidConfig::new(path.display().to_string(), expected, error.message()).into()
+        let lines_before = |start| text.bytes().take(start).filter(|b| *b == b'\n').count();
+        let place = match error.span() {
+            Some(span) => format!("line {} of {}", lines_before(span.start) + 1, path.display()),
+            None => path.display().to_string(),
+        };
+        InvalidConfig::new(place, "a known key with a value that it takes", error.message()).into()
     })
 }
 
@@ -290,29 +320,74 @@ mod tests {
 
     #[test]
     fn unknown_keys_and_bad_values_name_the_file_and_the_key() {
-        for (text, named) in [
-            ("model_dir = \"x\"", "model_dir"),
-            ("device = \"tpu\"", "device"),
-            ("precision = \"f64\"", "f32, bf16"),
-            ("offline = 3", "boolean"),
+        for (line, text, found) in [
+            (3, "model_dir = \"x\"", "unknown field `model_dir`"),
+            (3, "device = \"tpu\"", "tpu"),
+            (3, "precision = \"f64\"", "f32, bf16"),
+            (3, "offline = 3", "integer `3`, expected a boolean"),
+            (3, "offline", "key with no value"),
+            (4, "packages = true\npackages = false", "duplicate key"),
         ] {
             let home = tempfile::tempdir().expect("a folder");
-            write(&home.path().join(".gllm/config.toml"), text);
+            let config = home.path().join(".gllm/config.toml");
+            write(&config, &format!("# Größe\nmodels_dir = \"m\"\n{text}\n"));
             let error = settings(home.path(), &[]).expect_err(text).to_string();
-            assert!(error.contains("config.toml") && error.contains(named), "{error}");
+            let place = format!("invalid `line {line} of {}`: ", config.display());
+            assert!(error.starts_with(&place) && error.contains(found), "{error}");
+            assert!(!error.contains('\n'), "{error}");
         }
+
+        let home = tempfile::tempdir().expect("a folder");
+        let config = home.path().join(".gllm/config.toml");
+        write(&config, "endpoint = \"hub\"");
+        let error = settings(home.path(), &[]).expect_err("no scheme").to_string();
+        assert!(error.starts_with(&format!("invalid `endpoint in {}`: ", config.display())), "{error}");
+        write(&config, "token_file = \"secret\"");
+        let error = settings(home.path(), &[]).expect_err("no such file").to_string();
+        assert!(error.starts_with(&format!("token_file in {}: ", config.display())), "{error}");
+    }
+
+    #[test]
+    fn bad_variables_are_named() {
         let home = tempfile::tempdir().expect("a folder");
         for (name, value) in [
             ("HF_HUB_OFFLINE", "perhaps"),
+            ("GLLM_NO_PACKAGES", "2"),
             ("GLLM_PRECISION", "fp16"),
             ("HF_ENDPOINT", "ftp://x"),
             ("HF_ENDPOINT", "https://"),
-            ("HF_TOKEN", "two words"),
+            ("HF_ENDPOINT", "https://:80"),
             ("HF_ENDPOINT", "https://user@host"),
-            ("HF_TOKEN_PATH", "/no/such/file"),
+            ("HF_TOKEN", "two words"),
         ] {
-            settings(home.path(), &[(name, value)]).expect_err(value);
+            let error = settings(home.path(), &[(name, value)]).expect_err(value).to_string();
+            assert!(error.starts_with(&format!("invalid `{name}`: ")), "{error}");
         }
+        let error = settings(home.path(), &[("HF_TOKEN_PATH", "/no/such/file")]).expect_err("no file");
+        assert!(matches!(error, Error::Io(_)), "{error}");
+        let error = error.to_string();
+        assert!(error.starts_with("HF_TOKEN_PATH: ") && error.contains("`/no/such/file`"), "{error}");
+    }
+
+    #[test]
+    fn a_bad_token_is_named_by_its_source_and_does_not_show() {
+        let home = tempfile::tempdir().expect("a folder");
+        let check = |vars: &[(&str, &str)], source: &str| {
+            let error = settings(home.path(), vars).expect_err(source).to_string();
+            assert!(error.starts_with(&format!("invalid `{source}`: ")) && !error.contains("hf_secret"), "{error}");
+        };
+        let path = |below: &str| home.path().join(below);
+        let login = path(".cache/huggingface/token");
+        write(&login, "hf_secret login");
+        check(&[], &format!("token in {}", login.display()));
+        write(&path(".gllm/config.toml"), "token_file = \"secret\"");
+        write(&path(".gllm/secret"), "hf_secret file");
+        let [secret, config] = [path(".gllm/secret"), path(".gllm/config.toml")];
+        check(&[], &format!("token in {} (token_file in {})", secret.display(), config.display()));
+        write(&path("named"), "hf_secret named");
+        let named = format!("token in {} (HF_TOKEN_PATH)", path("named").display());
+        check(&[("HF_TOKEN_PATH", "~/named")], &named);
+        check(&[("HF_TOKEN", "hf_secret variable")], "HF_TOKEN");
     }
 
     #[test]

@@ -65,7 +65,7 @@ fn list(config: &HubConfig, id: &HubId, http: &Http, progress: &mut dyn Progress
     let bytes = loop {
         match http.listing(id.revision()) {
             Ok(bytes) => break bytes,
-            Err(failure) => retry.wait(failure, (0, 0), progress)?,
+            Err(failure) => retry.wait(failure, (0, None), progress)?,
         }
     };
     let listing = Listing::parse(&bytes)?;
@@ -138,7 +138,7 @@ impl FileDownload<'_> {
                 furthest = part.len();
                 retry.reset();
             }
-            retry.wait(failure, (part.len(), wanted.size.unwrap_or(0)), progress)?;
+            retry.wait(failure, (part.len(), wanted.size), progress)?;
         }
         let size = part.len();
         *file = FileRecord {

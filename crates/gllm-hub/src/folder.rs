@@ -95,6 +95,23 @@ pub(crate) fn bytes_in(folder: &Path) -> u64 {
         .sum()
 }
 
+/// A link that leads from `folder`, or out of it, to a place that isn't below `root`; and that place.
+pub(crate) fn link_out(root: &Path, folder: &Path) -> Option<(PathBuf, PathBuf)> {
+    let root = root.canonicalize().ok()?;
+    let leads_out = |link: &Path| link.canonicalize().ok().filter(|target| !target.starts_with(&root));
+    if let Some(target) = leads_out(folder) {
+        return Some((folder.to_owned(), target));
+    }
+    fs::read_dir(folder).ok()?.flatten().find_map(|entry| {
+        let (path, kind) = (entry.path(), entry.file_type().ok()?);
+        match (kind.is_symlink(), kind.is_dir()) {
+            (true, _) => leads_out(&path).map(|target| (path, target)),
+            (_, true) => link_out(&root, &path),
+            _ => None,
+        }
+    })
+}
+
 /// Makes room for the model `id`, which isn't whole: what is left of it is staged, to be checked and completed.
 ///
 /// It is an error if something is there that nobody knows.

@@ -1,8 +1,8 @@
 //! Requests to the Hub: addresses from `hf-hub`, transport by `ureq` over rustls.
 //!
 //! Invariant: the token goes to the endpoint's own scheme, host and port; a redirect elsewhere is followed without it,
-//! and one from https to http isn't followed. Bodies are streamed here, since `hf-hub`'s own downloader hides
-//! `Retry-After`, doesn't check ranges and can't be cancelled.
+//! and one from https to http isn't followed. Requests are made here, since `hf-hub`'s own downloader sends the token
+//! to other ports, hides `Retry-After`, doesn't check ranges and can't be cancelled.
 
 use std::time::Duration;
 
@@ -31,10 +31,9 @@ pub(crate) struct Http {
     repo_id: String,
     origin: Origin,
     token: Option<Token>,
-    idle_timeout: Duration,
 }
 
-/// An answer to a request for a file.
+/// An answer to a request.
 pub(crate) struct Answer {
     /// 200, 206 or 416.
     pub(crate) response: Response<Body>,
@@ -52,10 +51,10 @@ pub(crate) struct Stated {
 
 impl Http {
     pub(crate) fn new(config: &HubConfig, id: &HubId) -> Result<Self, Error> {
-        let token = config.token.clone();
         // The cache is never used; naming one keeps hf-hub from looking for a home folder.
         let mut builder = ApiBuilder::from_cache(Cache::new(config.models_dir.clone()))
-            .with_token(token.as_ref().map(|token| token.reveal().to_owned()))
+            // It only makes addresses.
+            .with_token(None)
             .with_user_agent("gllm", env!("CARGO_PKG_VERSION"))
             .with_progress(false);
         if let Some(endpoint) = &config.endpoint {
@@ -79,30 +78,21 @@ impl Http {
         let address = api.model(repo_id.clone()).url("");
         let origin = address.parse().ok().and_then(|uri| Origin::of(&uri));
         let origin = origin.ok_or_else(|| InvalidConfig::new("endpoint", "an address with a host", address))?;
-        Ok(Self { api, agent, repo_id, origin, token, idle_timeout: config.idle_timeout })
+        Ok(Self { api, agent, repo_id, origin, token: config.token.clone() })
     }
 
     /// The list of files at `revision`, as the server sends it.
     pub(crate) fn listing(&self, revision: &str) -> Result<Vec<u8>, Failure> {
-        let request = self.repo(revision).info_request().query("blobs", "true");
+        let request = self.repo(revision).info_request();
+        let address = request.uri_ref().map(|uri| format!("{uri}?blobs=true")).unwrap_or_default();
         // There is nothing to resume yet: a connection that breaks is as good as none.
-        let lost = |error| match failure(&self.origin, error) {
+        let lost = |failure| match failure {
             Failure::Broken { reason } => Failure::Unreachable { endpoint: self.origin.to_string(), reason },
             other => other,
         };
-        let address = request.uri_ref().map(ToString::to_string).unwrap_or_default();
-        let response = request
-            .config()
-            .http_status_as_error(false)
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_recv_response(Some(self.idle_timeout))
-            .timeout_per_read(Some(self.idle_timeout))
-            .build()
-            .call()
-            .map_err(lost)?;
-        check_status(&response, &address)?;
-        let read = response.into_body().into_with_config().limit(MAX_LISTING).read_to_vec();
-        read.map_err(lost)
+        let body = self.get(&address, 0).map_err(lost)?.response.into_body();
+        let read = body.into_with_config().limit(MAX_LISTING).read_to_vec();
+        read.map_err(|error| lost(failure(&self.origin, error)))
     }
 
     /// The address of a file at a commit.
@@ -110,7 +100,7 @@ impl Http {
         self.repo(commit).url(file)
     }
 
-    /// Asks for the file at `url` from byte `start` on, through redirects.
+    /// Asks for what is at `url` from byte `start` on, through redirects.
     pub(crate) fn get(&self, url: &str, start: u64) -> Result<Answer, Failure> {
         let mut uri: Uri = url.parse().map_err(|error| Failure::protocol(format!("bad address `{url}`: {error}")))?;
         let mut stated = Stated::default();

@@ -33,7 +33,7 @@ mod retry;
 mod select;
 mod store;
 
-pub use config::{HubConfig, Settings, Token};
+pub use config::{HubConfig, Settings, Token, home};
 pub use id::{HubId, ModelId};
 pub use progress::Progress;
 pub use record::Source;

@@ -1,4 +1,4 @@
-//! What a caller hears of a download, and how it stops one.
+//! What a caller hears of a download or a wait, and how it stops one.
 //!
 //! Invariant: `advanced` gives a position, not a step, so that a file that starts anew only moves it back.
 
@@ -16,7 +16,8 @@ pub trait Progress {
     /// Something that a person should know: a wait, a retry, a fall-back.
     fn notice(&mut self, _text: &str) {}
 
-    /// Asked often; `true` ends the download with `DownloadProblem::Cancelled`. What arrived is kept.
+    /// Asked often; `true` ends the download, or the wait for another process, with `DownloadProblem::Cancelled`. What
+    /// arrived is kept.
     fn cancelled(&self) -> bool {
         false
     }

@@ -69,11 +69,12 @@ impl Retry {
         self.failures = 0;
     }
 
-    /// Waits after `failure`, or says what it comes to in the end. `received` of `expected` bytes are there.
+    /// Waits after `failure`, or says what it comes to in the end. `received` bytes are there, of `expected` where that is
+    /// known.
     pub(crate) fn wait(
         &mut self,
         failure: Failure,
-        (received, expected): (u64, u64),
+        (received, expected): (u64, Option<u64>),
         progress: &mut dyn Progress,
     ) -> Result<(), DownloadProblem> {
         self.failures += 1;

@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use gllm_core::{DownloadError, DownloadProblem, Error, ModelNotFound};
+use gllm_core::{DownloadError, DownloadProblem, Error, LoadError, LoadProblem, ModelNotFound};
 
 use crate::config::HubConfig;
 use crate::id::{HubId, ModelId};
@@ -71,10 +71,11 @@ impl Store {
     /// The model's folder or file; downloads it if it isn't there.
     ///
     /// A local path that doesn't exist is `Error::ModelNotFound`, a download that fails `Error::DownloadError`, and a
-    /// repository without files that gllm reads `Error::LoadError`. A download that was interrupted is resumed.
+    /// repository without files that gllm reads `Error::LoadError`, as is a model of the store with a link out of it. A
+    /// download that was interrupted is resumed.
     pub fn fetch(&self, id: &ModelId, progress: &mut dyn Progress) -> Result<PathBuf, Error> {
         if let Some(path) = self.find(id) {
-            return Ok(path);
+            return self.stays_inside(id).map(|()| path);
         }
         match id {
             ModelId::Local(path) => Err(not_found(id, format!("there is no folder or file `{}`", path.display()))),
@@ -124,8 +125,9 @@ impl Store {
     /// models in GGUF, one of these alone if the id has its file.
     ///
     /// A model that isn't in the store, local paths among them, is `Error::ModelNotFound`. Links are deleted, not what
-    /// they point to.
-    pub fn remove(&self, id: &ModelId) -> Result<u64, Error> {
+    /// they point to. While another process works on the model this waits: `progress` hears so and may end that, with
+    /// `Error::DownloadError`.
+    pub fn remove(&self, id: &ModelId, progress: &mut dyn Progress) -> Result<u64, Error> {
         let ModelId::Hub(hub) = id else {
             return Err(not_found(id, "only models of the store can be removed; delete the path yourself".to_owned()));
         };
@@ -141,7 +143,7 @@ impl Store {
         if !is_there && staged.iter().all(|path| path.symlink_metadata().is_err()) {
             return Err(not_found(id, format!("it is not in `{}`", self.config.models_dir.display())));
         }
-        let _lock = self.lock(hub, &mut ())?;
+        let _lock = self.lock(hub, progress)?;
         let [staging, scratch] = &staged;
         let mut freed = 0;
         for path in [&removed, staging, scratch, &folder] {
@@ -166,6 +168,18 @@ impl Store {
             gone.map_err(|error| Error::io("cannot remove", path, &error))?;
         }
         Ok(freed)
+    }
+
+    /// Whether no link in a model of the store leads out of the store: a name would stand for any file of this machine.
+    fn stays_inside(&self, id: &ModelId) -> Result<(), Error> {
+        let ModelId::Hub(id) = id else { return Ok(()) };
+        let Some((link, target)) = folder::link_out(&self.config.models_dir, &self.folder(id)) else { return Ok(()) };
+        let problem = LoadProblem::Unsupported {
+            what: "link to".to_owned(),
+            found: target.display().to_string(),
+            supported: format!("links within `{}`; give that path instead of a name", self.config.models_dir.display()),
+        };
+        Err(LoadError::new(link, problem).into())
     }
 
     fn fetch_from_hub(&self, id: &HubId, progress: &mut dyn Progress) -> Result<PathBuf, Error> {

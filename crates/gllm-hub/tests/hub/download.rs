@@ -104,6 +104,28 @@ fn the_token_goes_to_the_endpoint_and_not_along_a_redirect() {
 }
 
 #[test]
+fn the_token_does_not_go_along_a_redirect_of_the_list_of_files() {
+    let (folder, repo) = (temp(), Repo::model());
+    // The same host, another port.
+    let other = Server::of(repo.clone());
+    let listing = other.url("/api/models/org/model");
+    let hub =
+        Server::start(
+            move |request, _| {
+                if request.path.starts_with("/api/") { Reply::redirect(&listing) } else { repo.answer(request) }
+            },
+        );
+    let mut config = config_at(folder.path(), &hub);
+    config.token = Some(Token::new("hf_secret").expect("a token"));
+
+    Store::new(config).fetch(&id("org/model"), &mut ()).expect("the model");
+
+    assert_eq!(hub.log()[0].header("authorization"), Some("Bearer hf_secret"));
+    assert_eq!(other.log().len(), 1);
+    assert_eq!(other.log()[0].header("authorization"), None);
+}
+
+#[test]
 fn a_revision_has_its_own_folder_and_its_commit_is_pinned() {
     let (folder, server) = (temp(), Server::of(Repo::model()));
     let store = store_at(folder.path(), &server);

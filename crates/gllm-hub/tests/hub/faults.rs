@@ -22,6 +22,14 @@ fn faulty(fault: impl Fn(&Repo, &Request, usize) -> Reply + Send + Sync + 'stati
     )
 }
 
+/// Nor hashes.
+fn list_without_sizes() -> Reply {
+    Reply::body(format!(
+        r#"{{"sha":"{}","siblings":[{{"rfilename":"config.json"}},{{"rfilename":"{WEIGHTS}"}}]}}"#,
+        Repo::model().commit
+    ))
+}
+
 fn fetch(folder: &tempfile::TempDir, server: &Server) -> Result<std::path::PathBuf, Error> {
     store_at(folder.path(), server).fetch(&id("org/model"), &mut ())
 }
@@ -53,7 +61,9 @@ fn a_staged_part_is_resumed_by_a_later_store() {
         _ => Reply::hang_up(),
     });
     let (problem, file) = problem(fetch(&folder, &broken));
-    let DownloadProblem::Interrupted { received: 30_000, expected: 50_000, .. } = problem else { panic!("{problem}") };
+    let DownloadProblem::Interrupted { received: 30_000, expected: Some(50_000), .. } = problem else {
+        panic!("{problem}")
+    };
     assert_eq!(file.as_deref(), Some(WEIGHTS));
 
     let server = Server::of(Repo::model());
@@ -126,14 +136,25 @@ fn a_file_that_changes_between_attempts_starts_anew() {
             if before == 0 { reply.cut_at(1000) } else { reply }
         }
         true => Repo::model().answer(request),
-        // Without sizes and hashes, so that only the entity tag tells.
-        false => Reply::body(format!(
-            r#"{{"sha":"{}","siblings":[{{"rfilename":"config.json"}},{{"rfilename":"{WEIGHTS}"}}]}}"#,
-            Repo::model().commit
-        )),
+        // So that only the entity tag tells.
+        false => list_without_sizes(),
     });
     let model = fetch(&folder, &server).expect("the model");
     assert_eq!(fs::read(model.join(WEIGHTS)).expect(WEIGHTS), [1; 5000]);
+}
+
+#[test]
+fn a_file_of_unknown_size_that_breaks_says_what_arrived_and_no_more() {
+    let folder = temp();
+    let server = Server::start(|request, _| match request.path.contains("/resolve/") {
+        true if request.path.ends_with(WEIGHTS) => Reply::hang_up(),
+        true => Repo::model().answer(request),
+        false => list_without_sizes(),
+    });
+    let (problem, file) = problem(fetch(&folder, &server));
+    assert!(matches!(problem, DownloadProblem::Interrupted { received: 0, expected: None, .. }), "{problem}");
+    assert!(problem.to_string().starts_with("the connection broke after 0 bytes ("), "{problem}");
+    assert_eq!(file.as_deref(), Some(WEIGHTS));
 }
 
 #[test]
@@ -199,7 +220,7 @@ fn server_errors_without_end_are_given_up() {
 fn connections_that_always_drop_are_given_up() {
     let (folder, server) = (temp(), faulty(|repo, _, _| Reply::body(repo.file(WEIGHTS)).cut_at(1000)));
     let (problem, _) = problem(fetch(&folder, &server));
-    assert!(matches!(problem, DownloadProblem::Interrupted { expected: 50_000, .. }), "{problem}");
+    assert!(matches!(problem, DownloadProblem::Interrupted { expected: Some(50_000), .. }), "{problem}");
 }
 
 #[test]

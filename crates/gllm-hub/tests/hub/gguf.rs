@@ -83,13 +83,13 @@ fn models_of_a_repository_come_and_go_without_the_others() {
     }
     assert_eq!(listed(&store), [&a, &b, &c].map(ToString::to_string));
 
-    assert!(store.remove(&c).expect("removed") > 40_000);
+    assert!(store.remove(&c, &mut ()).expect("removed") > 40_000);
     assert!(!folder.path().join("models/org--model/q8").exists());
-    assert!(store.remove(&a).expect("removed") > 20_000);
+    assert!(store.remove(&a, &mut ()).expect("removed") > 20_000);
     assert_eq!(listed(&store), [b.to_string()]);
-    assert!(matches!(store.remove(&a), Err(Error::ModelNotFound(_))));
+    assert!(matches!(store.remove(&a, &mut ()), Err(Error::ModelNotFound(_))));
 
-    store.remove(&id("org/model")).expect("the rest");
+    store.remove(&id("org/model"), &mut ()).expect("the rest");
     assert!(!folder.path().join("models/org--model").exists());
 }
 
@@ -182,6 +182,6 @@ fn a_file_that_was_put_there_by_hand_is_found() {
     fs::write(home.join("a.gguf"), "x").expect("a file");
     assert_eq!(store.fetch(&id("org/model:a.gguf"), &mut ()).expect("it"), home.join("a.gguf"));
     assert_eq!(store.fetch(&id("org/model"), &mut ()).expect("it"), home);
-    assert_eq!(store.remove(&id("org/model:a.gguf")).expect("removed"), 1);
+    assert_eq!(store.remove(&id("org/model:a.gguf"), &mut ()).expect("removed"), 1);
     assert!(!home.exists());
 }

@@ -194,7 +194,7 @@ fn removing_frees_what_is_staged() {
     let folder = temp();
     let store = store(folder.path(), &[1]);
     problem(store.fetch(&model(), &mut ()));
-    assert!(store.remove(&model()).expect("removed") >= PART as u64);
+    assert!(store.remove(&model(), &mut ()).expect("removed") >= PART as u64);
     let left = fs::read_dir(folder.path().join("models/.staging")).expect("the staging folder").count();
     assert_eq!(left, 0);
 }

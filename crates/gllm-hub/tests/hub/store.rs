@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use gllm_core::{DownloadProblem, Error};
-use gllm_hub::{HubConfig, Source, Store};
+use gllm_hub::{HubConfig, Progress, Source, Store};
 
 use crate::server::{COMMIT, Repo, Server};
 use crate::{config_at, id, problem, store_at, temp};
@@ -74,14 +74,51 @@ fn remove_frees_the_model_and_what_is_staged() {
     put(&folder.path().join("models/.staging/org--model/x.part"), "12345");
     let bytes = store.list().expect("the models")[0].bytes;
 
-    assert_eq!(store.remove(&id("org/model")).expect("removed"), bytes + 5);
+    assert_eq!(store.remove(&id("org/model"), &mut ()).expect("removed"), bytes + 5);
 
     assert!(!model.exists());
     assert!(!folder.path().join("models/.staging/org--model").exists());
     for absent in ["org/model", "./local"] {
-        let error = store.remove(&id(absent)).expect_err(absent);
+        let error = store.remove(&id(absent), &mut ()).expect_err(absent);
         assert!(matches!(error, Error::ModelNotFound(_)), "{error}");
     }
+}
+
+/// Waits until it is told why.
+#[derive(Debug, Default)]
+struct Impatient {
+    notices: Vec<String>,
+}
+
+impl Progress for Impatient {
+    fn notice(&mut self, text: &str) {
+        self.notices.push(text.to_owned());
+    }
+
+    fn cancelled(&self) -> bool {
+        !self.notices.is_empty()
+    }
+}
+
+#[test]
+fn remove_says_that_another_process_works_on_the_model_and_can_be_cancelled() {
+    let folder = temp();
+    let (models, mut impatient) = (folder.path().join("models"), Impatient::default());
+    let (config, lock) = (models.join("org--model/config.json"), models.join(".locks/org--model.lock"));
+    put(&config, "{}");
+    put(&lock, "");
+    let held = fs::File::open(&lock).expect("the lock's file");
+    held.lock().expect("the lock");
+    let store = Store::new(HubConfig::new(&models));
+
+    let (problem, _) = problem(store.remove(&id("org/model"), &mut impatient));
+
+    assert!(matches!(problem, DownloadProblem::Cancelled), "{problem}");
+    assert!(impatient.notices.len() == 1 && impatient.notices[0].contains("another process"), "{impatient:?}");
+    assert!(config.exists());
+
+    drop(held);
+    assert_eq!(store.remove(&id("org/model"), &mut impatient).expect("removed"), 2);
 }
 
 #[cfg(unix)]
@@ -98,11 +135,39 @@ fn remove_deletes_links_and_not_what_they_point_to() {
     let store = Store::new(HubConfig::new(models));
 
     assert_eq!(store.list().expect("the models").len(), 2);
-    store.remove(&id("org/inner")).expect("removed");
-    assert_eq!(store.remove(&id("org/outer")).expect("removed"), 0);
+    store.remove(&id("org/inner"), &mut ()).expect("removed");
+    assert_eq!(store.remove(&id("org/outer"), &mut ()).expect("removed"), 0);
 
     assert!(elsewhere.join("config.json").exists());
     assert!(store.list().expect("the models").is_empty());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_out_of_the_store_is_refused() {
+    use std::os::unix::fs::symlink;
+
+    let folder = temp();
+    let (elsewhere, models) = (folder.path().join("elsewhere"), folder.path().join("models"));
+    put(&elsewhere.join("config.json"), "{}");
+    put(&models.join(".blobs/config.json"), "{}");
+    for name in ["within", "file", "below"] {
+        put(&models.join(format!("org--{name}/1_Pooling/config.json")), "{}");
+    }
+    let link = |target: &std::path::Path, name: &str| symlink(target, models.join(name)).expect("a link");
+    link(&models.join(".blobs/config.json"), "org--within/config.json");
+    link(&elsewhere.join("config.json"), "org--file/config.json");
+    put(&models.join("org--below/config.json"), "{}");
+    link(&elsewhere.join("config.json"), "org--below/1_Pooling/more.json");
+    link(&elsewhere, "org--outer");
+    let store = Store::new(HubConfig::new(&models));
+
+    store.fetch(&id("org/within"), &mut ()).expect("a link within the store");
+    for (name, link) in [("file", "config.json"), ("below", "more.json"), ("outer", "org--outer")] {
+        let error = store.fetch(&id(&format!("org/{name}")), &mut ()).expect_err(name).to_string();
+        assert!(error.contains(link) && error.contains("elsewhere"), "{error}");
+    }
+    store.fetch(&id(&elsewhere.display().to_string()), &mut ()).expect("a path");
 }
 
 #[test]
