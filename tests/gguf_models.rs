@@ -224,7 +224,7 @@ type Edit = fn(&mut Gguf);
 #[test]
 fn malformed_models_are_refused() {
     let load = |path: &Path| EmbeddingEngine::load(path, &Device::flex());
-    let cases: [(Edit, &str, &str); 11] = [
+    let cases: [(Edit, &str, &str); 12] = [
         (|file| file.remove("general.architecture"), "general.architecture", "no such key"),
         (|file| file.set("general.architecture", Value::String("rwkv".into())), "general.architecture", "`rwkv`"),
         (|file| file.remove("bert.embedding_length"), "bert.embedding_length", "no such key"),
@@ -232,6 +232,11 @@ fn malformed_models_are_refused() {
         (|file| file.set("bert.block_count", Value::U32(u32::MAX)), "blk.2.", "missing"),
         (|file| file.set("bert.attention.head_count", Value::U32(5)), "num_attention_heads", "found 5"),
         (|file| file.set("bert.attention.key_length", Value::U32(8)), "bert.attention.key_length", "found 8"),
+        (
+            |file| file.set("bert.attention.key_length", Value::U64(1 << 63)),
+            "bert.attention.key_length",
+            "found 9223372036854775808",
+        ),
         (|file| file.set("bert.attention.causal", Value::Bool(true)), "bert.attention.causal", "true"),
         (|file| file.set("bert.pooling_type", Value::U32(4)), "bert.pooling_type", "`4`"),
         (|file| file.remove_tensor("token_embd.weight"), "token_embd.weight", "missing"),

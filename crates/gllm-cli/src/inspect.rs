@@ -129,7 +129,7 @@ impl File {
                 ("GGUF", Some(Gguf::new(file)), entries.collect())
             }
         };
-        let tensor = |name: String| file.describe(&name).map(|info| Tensor::new(name, info));
+        let tensor = |name: &str| file.describe(name).map(|info| Tensor::new(name.to_owned(), info));
         let tensors = file.names().into_iter().filter_map(tensor).collect();
         Ok(Self { path: path.to_owned(), format, bytes, gguf, metadata, tensors })
     }

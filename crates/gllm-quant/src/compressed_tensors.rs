@@ -6,14 +6,18 @@
 //! ordered by activations, which that version no longer has, 0.12.2.
 
 use gllm_core::{LoadProblem, Result};
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 use safetensors::Dtype;
 use serde_json::Value;
 
 use crate::group_quant::{GroupQuantized, GroupSize, Sizes, order_of_groups, sort_inputs};
-use crate::json_fields::{Field, Fields};
+use crate::json_fields::{Field, Fields, shorten};
 use crate::packed_words::{transpose, unpack_rows};
 use crate::{NamedTensor, WeightFiles};
+
+/// Regular expressions of a configuration, and bytes that each may take in memory: a few characters can stand for more.
+const MAX_PATTERNS: usize = 64;
+const MAX_PATTERN_BYTES: usize = 256 << 10;
 
 /// What a configuration says of a checkpoint in this format.
 ///
@@ -72,18 +76,26 @@ impl PartialEq for Target {
 }
 
 impl Target {
-    fn parse(fields: &Fields<'_>, name: &str) -> Field<Vec<Self>> {
+    /// `patterns` of the whole configuration may still come.
+    fn parse(fields: &Fields<'_>, name: &str, patterns: &mut usize) -> Field<Vec<Self>> {
+        let unsupported = |target: &str, supported: String| LoadProblem::Unsupported {
+            what: fields.path(name),
+            found: shorten(target.into()),
+            supported,
+        };
         let targets = fields.strings(name)?.unwrap_or_default().into_iter();
         targets
             .map(|target| match target.strip_prefix("re:") {
-                Some(pattern) => Regex::new(pattern).map(Self::Pattern).map_err(|_| {
-                    let supported = "regular expressions without look-around and back-references";
-                    LoadProblem::Unsupported {
-                        what: fields.path(name),
-                        found: target.into(),
-                        supported: supported.into(),
-                    }
-                }),
+                Some(pattern) => {
+                    let too_many = || unsupported(target, format!("{MAX_PATTERNS} regular expressions"));
+                    *patterns = patterns.checked_sub(1).ok_or_else(too_many)?;
+                    let pattern = RegexBuilder::new(pattern).size_limit(MAX_PATTERN_BYTES).build();
+                    pattern.map(Self::Pattern).map_err(|error| {
+                        let error = error.to_string();
+                        let reason = error.lines().last().unwrap_or_default();
+                        unsupported(target, format!("small regular expressions without look-around ({reason})"))
+                    })
+                }
                 None if target == "Linear" => Ok(Self::Linear),
                 None => Ok(Self::Name(target.into())),
             })
@@ -111,12 +123,13 @@ impl CompressedTensorsConfig {
             }
         }
         let groups = fields.object("config_groups")?.ok_or_else(|| fields.bad("config_groups", "an object"))?;
+        let mut patterns = MAX_PATTERNS;
         let groups: Vec<_> = groups
             .names()
             .filter_map(|name| groups.object(name).transpose())
             .map(|group| {
                 let group = group?;
-                let targets = Target::parse(&group, "targets")?;
+                let targets = Target::parse(&group, "targets", &mut patterns)?;
                 if targets.is_empty() {
                     return Err(group.bad("targets", "a list of layers"));
                 }
@@ -126,7 +139,7 @@ impl CompressedTensorsConfig {
         if groups.is_empty() {
             return Err(fields.bad("config_groups", "at least one group"));
         }
-        Ok(Self { groups, ignore: Target::parse(fields, "ignore")? })
+        Ok(Self { groups, ignore: Target::parse(fields, "ignore", &mut patterns)? })
     }
 
     /// How the linear layer called `module` is quantised; `None` if it isn't. A target that names it comes before one

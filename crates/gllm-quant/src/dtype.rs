@@ -18,7 +18,7 @@ pub enum DType {
     BF16,
     /// Packed into blocks; a row is a whole number of them.
     Block(BlockType),
-    /// Signed integers and other types that occur beside weights (`position_ids`); never computed with.
+    /// Signed integers and other types that occur beside weights (`position_ids`), or hold packed codes (AWQ, GPTQ).
     Other(safetensors::Dtype),
 }
 

@@ -13,11 +13,11 @@ use bytes::Bytes;
 use gllm_core::{LoadError, LoadProblem, Result};
 
 use crate::mapped::Mapping;
+use crate::named::Named;
 use crate::{RawTensor, TensorInfo};
 
 mod cursor;
 mod metadata;
-mod named;
 mod shards;
 mod tensors;
 mod value;
@@ -28,7 +28,6 @@ pub use value::{Array, Value};
 pub use writer::Writer;
 
 use cursor::Cursor;
-use named::Named;
 use tensors::Tensor;
 
 pub(crate) use shards::{EXTENSION, open_folder, open_set};
@@ -142,6 +141,10 @@ impl GgufFile {
         self.tensors.iter().map(|(name, _)| name)
     }
 
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.tensors.get(name).is_some()
+    }
+
     pub(crate) fn describe(&self, name: &str) -> Option<TensorInfo> {
         let tensor = self.tensors.get(name)?;
         Some(TensorInfo { shape: tensor.shape().to_vec(), dtype: tensor.dtype(), bytes: tensor.extent().len() })
@@ -180,7 +183,7 @@ impl Header {
 
         let n_tensors = cursor.count(format_args!("tensors"), tensors::MIN_INFO_BYTES)?;
         let n_keys = cursor.count(format_args!("metadata keys"), value::MIN_ENTRY_BYTES)?;
-        let metadata = Named::read(&mut cursor, n_keys, "metadata key", Value::read)?;
+        let metadata = cursor.named(n_keys, "metadata key", Value::read)?;
         let alignment = read_alignment(metadata.get(ALIGNMENT))?;
         let tensors = tensors::read(&mut cursor, n_tensors, alignment)?;
         Ok(Self { version, is_big_endian, alignment, metadata, tensors })

@@ -44,6 +44,9 @@ impl GroupQuantized {
     }
 
     /// `[outputs, inputs]`, with the inputs in the layer's own order.
+    ///
+    /// # Panics
+    /// If this isn't consistent: groups of nothing, or an `order` that isn't one of its inputs.
     #[must_use]
     pub fn dequantize(&self) -> Vec<f32> {
         let mut weights = vec![0.0; self.codes.len()];

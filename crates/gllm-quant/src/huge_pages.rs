@@ -8,7 +8,7 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytemuck::{Pod, Zeroable};
 use memmap2::{MmapOptions, MmapRaw};
@@ -24,9 +24,10 @@ struct Line([u8; 64]);
 /// The block that is being filled.
 static FILLING: Mutex<Option<Block>> = Mutex::new(None);
 
+/// It doesn't keep its memory: matrices do.
 #[derive(Debug)]
 struct Block {
-    memory: Arc<MmapRaw>,
+    memory: Weak<MmapRaw>,
     used: usize,
 }
 
@@ -62,7 +63,9 @@ impl<T: Pod> HugeVec<T> {
     /// If that is more than there are addresses, as a [`Vec`] does.
     #[must_use]
     pub fn zeros(len: usize) -> Self {
-        let bytes = len.checked_mul(size_of::<T>()).expect("no more bytes than there are addresses");
+        // As of a slice: less than half of all addresses.
+        let bytes = len.checked_mul(size_of::<T>()).filter(|bytes| isize::try_from(*bytes).is_ok());
+        let bytes = bytes.expect("no more bytes than there are addresses");
         let (first, memory) = part(bytes).unwrap_or_else(|_| on_heap(bytes));
         Self::over(first, len, memory)
     }
@@ -92,14 +95,14 @@ impl<T: Pod> Clone for HugeVec<T> {
 /// A place of so many bytes in a block.
 fn part(bytes: usize) -> std::io::Result<(*mut u8, Arc<dyn Send + Sync>)> {
     let mut filling = FILLING.lock().unwrap_or_else(PoisonError::into_inner);
-    let size = bytes.next_multiple_of(size_of::<Line>());
-    let block = match filling.take() {
-        Some(block) if block.memory.len() - block.used >= size => filling.insert(block),
-        _ => filling.insert(Block { memory: Arc::new(map(size.max(BLOCK))?), used: 0 }),
+    let size = bytes.max(1).next_multiple_of(size_of::<Line>());
+    let open = filling.take().and_then(|block| Some((block.memory.upgrade()?, block.used)));
+    let (memory, used) = match open.filter(|(memory, used)| memory.len() - used >= size) {
+        Some(open) => open,
+        None => (Arc::new(map(size.max(BLOCK))?), 0),
     };
-    let first = block.memory.as_mut_ptr().wrapping_add(block.used);
-    block.used += size;
-    Ok((first, Arc::clone(&block.memory) as _))
+    *filling = Some(Block { memory: Arc::downgrade(&memory), used: used + size });
+    Ok((memory.as_mut_ptr().wrapping_add(used), memory))
 }
 
 /// The same where the system maps no memory.
@@ -151,6 +154,21 @@ mod tests {
         for (index, (bytes, size)) in all.iter().zip(sizes).enumerate() {
             assert!(bytes.len() == size && bytes.iter().all(|byte| *byte == index as u8 + 1), "{index}");
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "no more bytes than there are addresses")]
+    fn there_are_not_that_many() {
+        let _ = HugeVec::<u8>::zeros(usize::MAX);
+    }
+
+    #[test]
+    fn a_block_goes_with_the_last_that_is_in_it() {
+        // Nothing else fits into that block.
+        let (_, memory) = part(BLOCK + 1).expect("memory");
+        let block = Arc::downgrade(&memory);
+        drop(memory);
+        assert!(block.upgrade().is_none());
     }
 
     #[test]

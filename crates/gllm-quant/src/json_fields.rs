@@ -29,7 +29,7 @@ impl<'a> Fields<'a> {
         self.object.get(name).filter(|value| !value.is_null())
     }
 
-    /// The names of the fields, sorted.
+    /// The names of the fields, in the order of the file.
     pub(crate) fn names(&self) -> impl Iterator<Item = &'a str> {
         self.object.keys().map(String::as_str)
     }
@@ -127,7 +127,8 @@ fn shortened(value: &Value) -> String {
     shorten(value.to_string())
 }
 
-fn shorten(text: String) -> String {
+/// The beginning of a text, for a message.
+pub(crate) fn shorten(text: String) -> String {
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,

@@ -26,6 +26,8 @@ mod json_fields;
 mod kernels;
 mod mapped;
 mod matmul;
+mod memory;
+mod named;
 mod named_tensor;
 mod packed_words;
 mod pytorch;
@@ -33,6 +35,7 @@ mod qlinear;
 mod qtensor;
 mod quantization_config;
 mod safetensors_file;
+mod safetensors_header;
 mod weight_file;
 mod weight_files;
 

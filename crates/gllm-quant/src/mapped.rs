@@ -27,9 +27,9 @@ impl Mapping {
             return Err(LoadError::new(path, problem).into());
         }
         #[expect(unsafe_code, reason = "memory-mapped weights: nothing is read that isn't computed with")]
-        // SAFETY: the mapping is private and read-only, and weights in the store are replaced by rename,
-        // never written in place; the bytes are validated before they are interpreted, and every bit
-        // pattern is a valid element of the types they are interpreted as.
+        // SAFETY: that nobody writes to the file while it is mapped can't be enforced, only assumed. Weights in the store
+        // are replaced by rename, never written in place; who gives another path vouches for it, as the documentation
+        // says. Whatever the bytes are, they are a valid element of each type that they are interpreted as.
         let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io("cannot map", path, &e))?;
         Ok(Self(Arc::new(map)))
     }
@@ -44,7 +44,8 @@ impl Mapping {
         #[cfg(unix)]
         {
             #[expect(unsafe_code, reason = "memory that is given back is read from the file again")]
-            // SAFETY: the mapping is of a file and never written, so what is read after this is what was read before.
+            // SAFETY: the mapping is of a file that isn't written, as above, so what is read after this is what was read
+            // before.
             let outcome = unsafe { self.0.unchecked_advise(UncheckedAdvice::DontNeed) };
             // It is advice: without it, memory is given back when the system needs some.
             outcome.ok();

@@ -10,7 +10,6 @@
 //! `torch.save` can be told to leave them out, and comparing them would read the whole file.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -19,6 +18,8 @@ use bytes::Bytes;
 use gllm_core::{LoadError, LoadProblem, Result};
 
 use crate::mapped::Mapping;
+use crate::memory::{self, Memory};
+use crate::named::Named;
 use crate::{RawTensor, TensorInfo};
 
 mod archive;
@@ -50,7 +51,7 @@ pub struct PytorchFile {
     path: PathBuf,
     mapping: Mapping,
     bytes: Bytes,
-    tensors: BTreeMap<String, Layout>,
+    tensors: Named<Layout>,
 }
 
 impl PytorchFile {
@@ -78,9 +79,13 @@ impl PytorchFile {
         &self.path
     }
 
-    /// The tensors' names, sorted.
-    pub(crate) fn names(&self) -> Vec<String> {
-        self.tensors.keys().cloned().collect()
+    /// The tensors' names, in the order of the state dict.
+    pub(crate) fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.tensors.iter().map(|(name, _)| name)
+    }
+
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.tensors.get(name).is_some()
     }
 
     pub(crate) fn describe(&self, name: &str) -> Option<TensorInfo> {
@@ -107,17 +112,24 @@ impl fmt::Debug for PytorchFile {
 }
 
 /// Finds every tensor of the file.
-fn read(bytes: &[u8]) -> Outcome<BTreeMap<String, Layout>> {
+fn read(bytes: &[u8]) -> Outcome<Named<Layout>> {
+    let mut memory = Memory::of_file(bytes.len());
+    charge(&mut memory, 1, pickle::STACK_BYTES)?;
     if zip::is_archive(bytes) {
-        let archive = Archive::parse(bytes)?;
-        let pickle = pickle::parse(&bytes[archive.pickle()], 0)?;
-        state_dict::layouts(&pickle, bytes.len(), |storage| archive.storage(storage))
+        let archive = Archive::parse(bytes, &mut memory)?;
+        let pickle = pickle::parse(&bytes[archive.pickle()], 0, &mut memory)?;
+        state_dict::layouts(&pickle, bytes.len(), &mut memory, |storage| archive.storage(storage))
     } else if legacy::is_pickle(bytes) {
-        let file = legacy::parse(bytes)?;
-        state_dict::layouts(&file.state_dict, bytes.len(), |storage| file.storage(storage))
+        let file = legacy::parse(bytes, &mut memory)?;
+        state_dict::layouts(&file.state_dict, bytes.len(), &mut memory, |storage| file.storage(storage))
     } else {
         Err(corrupt("it opens neither as a zip archive nor as a pickle"))
     }
+}
+
+/// Takes what `count` parts of so many `bytes` are.
+fn charge(memory: &mut Memory, count: usize, bytes: usize) -> Outcome<()> {
+    memory.take(count, bytes).ok_or_else(|| corrupt(memory::EXCEEDED))
 }
 
 /// `range`, if it is as long as the storage's elements are.

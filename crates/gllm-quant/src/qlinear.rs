@@ -10,10 +10,10 @@ use crate::kernels::Isa;
 use crate::matmul::{BLOCK, Factor, FormatKind, PackedMatrix, RowCodes, multiply, multiply_through};
 use crate::{BlockType, GroupQuantized, QTensor};
 
-/// `y = x · Wᵀ + b`, with `W` as small as its file has it.
+/// `y = x · Wᵀ + b`, with `W` in codes of as many bits as its file has, for outputs in sixteens.
 ///
-/// Activations are quantised on the fly: 8 bits, with a scale for each 32 of a row; 15 bits for weights of 8. The result for a row is the same,
-/// bit for bit, whatever rows stand beside it, on any number of threads and on any processor.
+/// Activations are quantised on the fly: 8 bits, with a scale for each 32 of a row; 15 bits for weights of 8. The result
+/// for a row is the same, bit for bit, whatever rows stand beside it, on any number of threads and on any processor.
 #[derive(Clone)]
 pub struct QLinear {
     weight: PackedMatrix,
@@ -56,7 +56,7 @@ impl QLinear {
     /// scale has no place in half precision: dequantise those.
     ///
     /// # Panics
-    /// If `bias` isn't as long as there are outputs.
+    /// If `bias` isn't as long as there are outputs, or `weight` isn't consistent as [`GroupQuantized`] says.
     #[must_use]
     pub fn from_groups(weight: &GroupQuantized, bias: Option<Vec<f32>>) -> Option<Self> {
         Some(Self::from_packed(pack_groups(weight)?, weight.order.clone(), bias))

@@ -47,7 +47,9 @@ impl QTensor {
         }
         let expected = (inputs / of.block_len()).checked_mul(of.block_bytes()).and_then(|row| row.checked_mul(outputs));
         if expected != Some(bytes.len()) {
-            let expected = format!("those of [{outputs}, {inputs}] in {of}: {expected:?}");
+            let expected =
+                expected.map_or_else(|| "more than there are addresses".to_owned(), |bytes| bytes.to_string());
+            let expected = format!("those of [{outputs}, {inputs}] in {of}: {expected}");
             return Err(InvalidConfig::new("bytes", expected, bytes.len().to_string()).into());
         }
         Ok(Self { of, outputs, inputs, bytes })

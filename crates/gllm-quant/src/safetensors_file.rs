@@ -1,25 +1,22 @@
 //! One safetensors file: its header, validated, over the mapping of its data.
-//!
-//! Source: <https://github.com/huggingface/safetensors#format>. The `safetensors` crate checks the
-//! header's length (at most 100 MB and within the file), that tensors neither overlap nor leave gaps,
-//! that each length is its shape times its element size, and that the last one ends where the file does.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use gllm_core::{LoadError, LoadProblem, Result};
-use safetensors::SafeTensors;
-use safetensors::tensor::Metadata;
+use gllm_core::{LoadError, Result};
 
 use crate::mapped::Mapping;
+use crate::named::Named;
+use crate::safetensors_header::{Header, Tensor};
 use crate::{RawTensor, TensorInfo};
 
 /// A mapped safetensors file.
 pub struct SafetensorsFile {
     path: PathBuf,
-    header: Metadata,
+    metadata: BTreeMap<String, String>,
+    tensors: Named<Tensor>,
     /// Everything behind the header.
     data: Bytes,
     mapping: Mapping,
@@ -34,18 +31,9 @@ impl SafetensorsFile {
     /// As [`SafetensorsFile::open`], of a file that is mapped already.
     pub(crate) fn from_mapping(path: &Path, mapping: Mapping) -> Result<Self> {
         let bytes = mapping.bytes();
-        let (header_len, header) = SafeTensors::read_metadata(&bytes).map_err(|e| {
-            let reason = format!("{e} ({} bytes in the file)", bytes.len());
-            LoadError::new(path, LoadProblem::Corrupt { format: "safetensors".into(), reason })
-        })?;
-        // The length field itself takes 8 bytes.
-        let data = bytes.slice(8 + header_len..);
-        let described = header.data_len();
-        if described != data.len() {
-            let reason = format!("its header describes {described} bytes of tensors, the file holds {}", data.len());
-            return Err(LoadError::new(path, LoadProblem::Corrupt { format: "safetensors".into(), reason }).into());
-        }
-        Ok(Self { path: path.into(), header, data, mapping })
+        let Header { data, metadata, tensors } =
+            Header::parse(&bytes).map_err(|problem| LoadError::new(path, problem))?;
+        Ok(Self { path: path.into(), metadata, tensors, data: bytes.slice(data..), mapping })
     }
 
     /// Where the file is.
@@ -57,19 +45,21 @@ impl SafetensorsFile {
     /// The texts that the file has beside its tensors, `__metadata__`, sorted.
     #[must_use]
     pub fn metadata(&self) -> BTreeMap<&str, &str> {
-        let texts = self.header.metadata().iter().flatten();
-        texts.map(|(key, text)| (key.as_str(), text.as_str())).collect()
+        self.metadata.iter().map(|(key, text)| (key.as_str(), text.as_str())).collect()
     }
 
     /// The tensors' names, in file order.
-    pub(crate) fn names(&self) -> Vec<String> {
-        self.header.offset_keys()
+    pub(crate) fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.tensors.iter().map(|(name, _)| name)
+    }
+
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.tensors.get(name).is_some()
     }
 
     pub(crate) fn describe(&self, name: &str) -> Option<TensorInfo> {
-        let info = self.header.info(name)?;
-        let (start, end) = info.data_offsets;
-        Some(TensorInfo { shape: info.shape.clone(), dtype: info.dtype.into(), bytes: end - start })
+        let Tensor { shape, dtype, extent } = self.tensors.get(name)?;
+        Some(TensorInfo { shape: shape.clone(), dtype: (*dtype).into(), bytes: extent.len() })
     }
 
     pub(crate) fn release(&self) {
@@ -78,9 +68,8 @@ impl SafetensorsFile {
 
     /// The tensor called `name`.
     pub(crate) fn get(&self, name: &str) -> Option<RawTensor> {
-        let info = self.header.info(name)?;
-        let (start, end) = info.data_offsets;
-        Some(RawTensor { shape: info.shape.clone(), dtype: info.dtype.into(), bytes: self.data.slice(start..end) })
+        let Tensor { shape, dtype, extent } = self.tensors.get(name)?;
+        Some(RawTensor { shape: shape.clone(), dtype: (*dtype).into(), bytes: self.data.slice(extent.clone()) })
     }
 }
 

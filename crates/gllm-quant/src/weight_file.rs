@@ -80,13 +80,23 @@ impl WeightFile {
         }
     }
 
-    /// The tensors' names, in the order of the file; of a PyTorch checkpoint, sorted.
+    /// The tensors' names, in the order of the file.
     #[must_use]
-    pub fn names(&self) -> Vec<String> {
+    pub fn names(&self) -> Vec<&str> {
         match self {
-            Self::Safetensors(file) => file.names(),
-            Self::Pytorch(file) => file.names(),
-            Self::Gguf(file) => file.names().map(str::to_owned).collect(),
+            Self::Safetensors(file) => file.names().collect(),
+            Self::Pytorch(file) => file.names().collect(),
+            Self::Gguf(file) => file.names().collect(),
+        }
+    }
+
+    /// Whether there is a tensor called `name`.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        match self {
+            Self::Safetensors(file) => file.contains(name),
+            Self::Pytorch(file) => file.contains(name),
+            Self::Gguf(file) => file.contains(name),
         }
     }
 

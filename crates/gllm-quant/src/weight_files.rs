@@ -1,7 +1,7 @@
 //! The weights of one model: every tensor by name, whatever files they are spread over.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
 use std::{fmt, fs};
 
 use gllm_core::{Error, LoadError, LoadProblem, Result};
@@ -20,12 +20,10 @@ const FORMATS: [(&str, &str, OpenFile); 2] = [
 
 type OpenFile = fn(&Path) -> Result<WeightFile>;
 
-/// The weight files of a model, mapped, and an index over their tensors.
+/// The weight files of a model, mapped: no tensor is in two of them.
 pub struct WeightFiles {
     folder: PathBuf,
     files: Vec<WeightFile>,
-    /// Tensor name → place in `files`.
-    tensors: BTreeMap<String, usize>,
 }
 
 /// `model.safetensors.index.json` or `pytorch_model.bin.index.json`.
@@ -38,10 +36,7 @@ struct ShardIndex {
 impl fmt::Debug for WeightFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let files: Vec<_> = self.files.iter().map(WeightFile::path).collect();
-        f.debug_struct("WeightFiles")
-            .field("files", &files)
-            .field("tensors", &self.tensors.len())
-            .finish_non_exhaustive()
+        f.debug_struct("WeightFiles").field("files", &files).finish_non_exhaustive()
     }
 }
 
@@ -50,6 +45,9 @@ impl WeightFiles {
     /// folder with neither, `pytorch_model.bin`, or the shards that `pytorch_model.bin.index.json` lists; in a
     /// folder with none of these, its one `.gguf` file, or the one set of `.gguf` shards. `folder` may also be the path
     /// of a `.gguf` file, or of one of a set.
+    ///
+    /// The files are mapped: nobody may write to them as long as this or a tensor of it is alive. Replace a file by
+    /// renaming another one.
     ///
     /// # Errors
     /// [`LoadError`] for a folder with none of them or with several models in GGUF, a corrupt file, a pickle that is
@@ -112,7 +110,7 @@ impl WeightFiles {
         let mut places = BTreeMap::new();
         let mut files = Vec::new();
         for shard in index.weight_map.values() {
-            if shard.contains(['/', '\\']) || shard == ".." {
+            if !is_file_name(shard) {
                 return Err(corrupt(format!("`{shard}` is not the name of a file in the folder")));
             }
             if !places.contains_key(shard) {
@@ -120,9 +118,8 @@ impl WeightFiles {
                 files.push(open(&folder.join(shard))?);
             }
         }
-        let names: Vec<BTreeSet<String>> = files.iter().map(|file| file.names().into_iter().collect()).collect();
         for (tensor, shard) in &index.weight_map {
-            if !names[places[shard]].contains(tensor) {
+            if !files[places[shard]].contains(tensor) {
                 return Err(corrupt(format!("tensor `{tensor}` is not in `{shard}`")));
             }
         }
@@ -130,17 +127,14 @@ impl WeightFiles {
     }
 
     fn from_files(folder: &Path, files: Vec<WeightFile>) -> Result<Self> {
-        let mut tensors = BTreeMap::new();
-        for (place, file) in files.iter().enumerate() {
-            for name in file.names() {
-                if let Some(other) = tensors.insert(name.clone(), place) {
-                    let reason = format!("tensor `{name}` is also in `{}`", files[other].path().display());
-                    let problem = LoadProblem::Corrupt { format: "weight".into(), reason };
-                    return Err(LoadError::new(file.path(), problem).into());
-                }
-            }
+        let files = Self { folder: folder.into(), files };
+        if let Some(pair) = files.sorted().windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            let [(name, other), (_, file)] = [pair[0], pair[1]];
+            let reason = format!("tensor `{name}` is also in `{}`", files.files[other].path().display());
+            let problem = LoadProblem::Corrupt { format: "weight".into(), reason };
+            return Err(LoadError::new(files.files[file].path(), problem).into());
         }
-        Ok(Self { folder: folder.into(), files, tensors })
+        Ok(files)
     }
 
     /// The folder that the files are in.
@@ -166,7 +160,23 @@ impl WeightFiles {
 
     /// The names of all tensors, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.keys().map(String::as_str)
+        self.sorted().into_iter().map(|(name, _)| name)
+    }
+
+    /// The names of all tensors, each with the place of its file.
+    fn sorted(&self) -> Vec<(&str, usize)> {
+        let mut all = Vec::new();
+        for (place, file) in self.files.iter().enumerate() {
+            let names = file.names();
+            all.reserve_exact(names.len());
+            all.extend(names.into_iter().map(|name| (name, place)));
+        }
+        all.sort_unstable();
+        all
+    }
+
+    fn file_of(&self, name: &str) -> Option<&WeightFile> {
+        self.files.iter().find(|file| file.contains(name))
     }
 
     /// Gives back the memory of what was read of the files, until it is read again. For a reader that has made
@@ -180,19 +190,28 @@ impl WeightFiles {
     /// Whether there is a tensor called `name`; unlike [`WeightFiles::get`], never copies it.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
-        self.tensors.contains_key(name)
+        self.file_of(name).is_some()
     }
 
     /// What is known of the tensor called `name`; unlike [`WeightFiles::get`], never copies it.
     #[must_use]
     pub fn describe(&self, name: &str) -> Option<TensorInfo> {
-        self.files[*self.tensors.get(name)?].describe(name)
+        self.file_of(name)?.describe(name)
     }
 
     /// The tensor called `name`, and the file it is in.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<(RawTensor, &Path)> {
-        let file = &self.files[*self.tensors.get(name)?];
+        let file = self.file_of(name)?;
         Some((file.get(name)?, file.path()))
     }
+}
+
+/// Whether `name` is one of a file in a folder, on any system.
+fn is_file_name(name: &str) -> bool {
+    let mut components = Path::new(name).components();
+    let is_one =
+        matches!(components.next(), Some(Component::Normal(part)) if part == name) && components.next().is_none();
+    // Windows has drives and streams of a file, too.
+    is_one && !name.contains(['/', '\\', ':'])
 }

@@ -1,11 +1,11 @@
-//! What opening a GGUF file takes in memory, whatever the file says: a process of its own, because memory is counted
-//! for the whole of one.
+//! What opening a file takes in memory, whatever the file says: a process of its own, because memory is counted for the
+//! whole of one.
 
 use std::fs;
 use std::path::Path;
 
 use gllm_core::Result;
-use gllm_quant::gguf::GgufFile;
+use gllm_quant::WeightFiles;
 use peak_alloc::PeakAlloc;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -15,17 +15,18 @@ static MEMORY: PeakAlloc = PeakAlloc;
 
 const FILES: [&str; 4] = ["little.gguf", "big.gguf", "blocks.gguf", "aligned.gguf"];
 
-/// Opens a file of these bytes, and checks what that took at most at any time.
-fn open(bytes: &[u8]) -> Result<GgufFile> {
+/// Opens a file of these bytes, lists its tensors, and checks what that took at most at any time.
+fn open(bytes: &[u8]) -> Result<WeightFiles> {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     fs::write(file.path(), bytes).expect("writable");
     let before = MEMORY.current_usage();
     MEMORY.reset_peak_usage();
-    let opened = GgufFile::open(file.path());
+    let opened = WeightFiles::open_file(file.path());
+    let names = opened.as_ref().map_or(0, |files| files.names().count());
     let taken = MEMORY.peak_usage() - before;
     // The path and a message are neither of the file nor of its header.
     let limit = bytes.len() + bytes.len() / 2 + (16 << 20) + 4096;
-    assert!(taken <= limit, "{taken} bytes for a file of {}", bytes.len());
+    assert!(taken <= limit, "{taken} bytes for a file of {} with {names} tensors", bytes.len());
     opened
 }
 
@@ -101,8 +102,21 @@ fn large_alignment() -> Vec<u8> {
     bytes
 }
 
-#[test]
-fn opening_takes_little_more_than_the_file() {
+/// Tensors with the longest names.
+fn long_names(count: u32) -> Vec<u8> {
+    let mut bytes = header(count.into(), 0);
+    for number in 0..count {
+        let name = format!("{number:065535}");
+        bytes.extend([&65_535_u64.to_le_bytes()[..], name.as_bytes(), &1_u32.to_le_bytes()].concat());
+        bytes.extend(
+            [&1_u64.to_le_bytes()[..], &24_u32.to_le_bytes(), &(32 * u64::from(number)).to_le_bytes()].concat(),
+        );
+    }
+    bytes.resize(bytes.len() + 32 * (count as usize + 1), 0);
+    bytes
+}
+
+fn gguf() {
     mutations();
     for count in [100_000, 1_000_000, 1_398_000, 2_000_000] {
         let opened = open(&empty_strings(count));
@@ -110,8 +124,74 @@ fn opening_takes_little_more_than_the_file() {
     }
     open(&large_key()).expect_err("a key so long");
     open(&large_alignment()).expect_err("no number");
-    for count in [100_000, 1_000_000] {
-        assert_eq!(open(&many_keys(count)).is_ok(), count == 100_000, "{count}");
-        assert_eq!(open(&many_tensors(count)).is_ok(), count == 100_000, "{count}");
+    for count in [50_000, 1_000_000] {
+        assert_eq!(open(&many_keys(count)).is_ok(), count == 50_000, "{count}");
+        assert_eq!(open(&many_tensors(count)).is_ok(), count == 50_000, "{count}");
     }
+    open(&long_names(1000)).expect("all of its names");
+}
+
+/// A safetensors file of this header and so many bytes of data.
+fn safetensors(header: &str, data: usize) -> Vec<u8> {
+    let mut bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+    bytes.resize(bytes.len() + data, 0);
+    bytes
+}
+
+fn safetensors_files() {
+    let tensor = |name: &str| format!(r#""{name}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#);
+    let tensors = |count: u32| (0..count).map(|number| tensor(&number.to_string())).collect::<Vec<_>>().join(",");
+    for (count, is_worth) in [(10_000, true), (500_000, false)] {
+        assert_eq!(open(&safetensors(&format!("{{{}}}", tensors(count)), 0)).is_ok(), is_worth, "{count}");
+    }
+    let ones = vec!["1"; 3_000_000].join(",");
+    open(&safetensors(&format!(r#"{{"a":{{"dtype":"U8","shape":[{ones}],"data_offsets":[0,1]}}}}"#), 1))
+        .expect_err("three million dimensions");
+    // Escapes, so that the parser makes a copy; at the end, so that it is copied once more.
+    let text = format!("{}\\n", "x".repeat(30_000_000));
+    for header in [
+        format!(r#"{{"__metadata__":{{"a":"{text}"}}}}"#),
+        format!(r#"{{"{text}":1}}"#),
+        format!(r#"{{"a":{{"dtype":"{text}","shape":[],"data_offsets":[0,0]}}}}"#),
+        format!(r#"{{"a":{{"{text}":[]}}}}"#),
+    ] {
+        open(&safetensors(&header, 0)).expect_err("so long a text");
+    }
+    let texts: Vec<_> = (0..500_000).map(|number| format!(r#""{number}":"""#)).collect();
+    open(&safetensors(&format!(r#"{{"__metadata__":{{{}}}}}"#, texts.join(",")), 0)).expect_err("so many texts");
+}
+
+/// A checkpoint of before PyTorch 1.6, of this state dict and one storage of six floats.
+fn pytorch(state_dict: &[u8]) -> Vec<u8> {
+    let pickle = |opcodes: &[u8]| [b"\x80\x02", opcodes, b"."].concat();
+    let magic = pickle(b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19");
+    let machine = pickle(b"}X\x0d\0\0\0little_endian\x88s");
+    let keys = pickle(b"]X\x01\0\0\x000a");
+    let storage = [&6_i64.to_le_bytes()[..], &[0; 24]].concat();
+    [magic, pickle(b"M\xe9\x03"), machine, pickle(state_dict), keys, storage].concat()
+}
+
+fn pytorch_files() {
+    for opcode in [b"\x85".as_slice(), b"q\0h\0a", b"}q\0h\0h\0s", b"(NNNNt"] {
+        let repeated = [b")".as_slice(), &opcode.repeat(2_000_000 / opcode.len())].concat();
+        open(&pytorch(&repeated)).expect_err("so many objects");
+    }
+    // One tensor, memorised, by many names.
+    let tensor = b"ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x06tQ\
+        K\0(K\x06t(K\x01t\x89}tRq\0";
+    let dict = |count: u32| {
+        let names = (0..count).flat_map(|number| [b"X\x08\0\0\0", format!("{number:08}").as_bytes(), b"h\0s"].concat());
+        [b"}X\x01\0\0\0t".as_slice(), tensor, b"s", &names.collect::<Vec<_>>()].concat()
+    };
+    for (count, is_worth) in [(10_000, true), (500_000, false)] {
+        let opened = open(&pytorch(&dict(count)));
+        assert_eq!(opened.is_ok(), is_worth, "{count}: {:?}", opened.err());
+    }
+}
+
+#[test]
+fn opening_takes_little_more_than_the_file() {
+    gguf();
+    safetensors_files();
+    pytorch_files();
 }

@@ -95,7 +95,7 @@ fn a_missing_shard_is_named() {
 
 #[test]
 fn an_index_must_stay_in_its_folder() {
-    for shard in ["../model.safetensors", "/etc/passwd", "a\\\\b", ".."] {
+    for shard in ["../model.safetensors", "/etc/passwd", "a\\\\b", "..", ".", "", "C:model.safetensors", "a/"] {
         let dir = folder();
         let index = format!(r#"{{"weight_map": {{"a": "{shard}"}}}}"#);
         fs::write(dir.path().join("model.safetensors.index.json"), index).expect("writable");
@@ -177,6 +177,41 @@ fn a_shape_that_is_not_its_length_is_refused() {
 fn dimensions_whose_product_overflows_are_refused() {
     let header = r#"{"a":{"dtype":"F32","shape":[4294967296,4294967296,4],"data_offsets":[0,0]}}"#;
     corrupt_reason(raw(header, 0).path());
+}
+
+#[test]
+fn lengths_whose_sum_overflows_are_refused() {
+    // Each length is right; from the last on, a program that adds without a check is back at the file's start.
+    let length = (1_u64 << 61) - 1;
+    let tensor = |number: u64| {
+        let (start, end) = (number * length, (number + 1) * length);
+        format!(r#""{number}":{{"dtype":"U8","shape":[{length}],"data_offsets":[{start},{end}]}}"#)
+    };
+    let header = (0..8).map(tensor).collect::<Vec<_>>().join(",");
+    corrupt_reason(raw(&format!("{{{header}}}"), 0).path());
+}
+
+#[test]
+fn names_that_are_there_twice_are_refused() {
+    let header = r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"I32","shape":[1],"data_offsets":[4,8]}}"#;
+    assert_eq!(corrupt_reason(raw(header, 8).path()), "tensor `a` is there twice");
+    let header = r#"{"__metadata__":{},"__metadata__":{}}"#;
+    assert!(corrupt_reason(raw(header, 0).path()).contains("__metadata__"));
+}
+
+#[test]
+fn a_tensor_has_at_most_eight_dimensions() {
+    let shape = |len| vec!["1"; len].join(",");
+    let header = |len| format!(r#"{{"a":{{"dtype":"U8","shape":[{}],"data_offsets":[0,1]}}}}"#, shape(len));
+    assert_eq!(WeightFiles::open(raw(&header(8), 1).path()).expect("eight").names().count(), 1);
+    assert!(corrupt_reason(raw(&header(9), 1).path()).contains("at most 8 dimensions"));
+}
+
+#[test]
+fn types_smaller_than_a_byte_fill_whole_ones() {
+    let header = |len: usize| format!(r#"{{"a":{{"dtype":"F4","shape":[{len}],"data_offsets":[0,2]}}}}"#);
+    WeightFiles::open(raw(&header(4), 2).path()).expect("two bytes");
+    corrupt_reason(raw(&header(3), 2).path());
 }
 
 #[test]

@@ -150,7 +150,9 @@ impl GgufNetwork<'_> {
         let vocab_size = self.vocab_size()?;
         let (hidden_size, num_attention_heads) = (self.size("embedding_length")?, self.size("attention.head_count")?);
         let width = self.key("attention.key_length");
-        if let Some(found) = self.metadata.usize(&width)?.filter(|width| width * num_attention_heads != hidden_size) {
+        if let Some(found) =
+            self.metadata.usize(&width)?.filter(|width| width.checked_mul(num_attention_heads) != Some(hidden_size))
+        {
             let expected = format!("{hidden_size} for {num_attention_heads} heads together");
             return Err(self.error(bad_field(&width, expected, found)).into());
         }

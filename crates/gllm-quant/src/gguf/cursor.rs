@@ -6,24 +6,21 @@
 use std::fmt::Arguments;
 
 use super::{Outcome, corrupt};
-
-/// Bytes that the header of the smallest file may take in memory.
-const MEMORY: usize = 16 << 20;
+use crate::memory::{self, Memory};
+use crate::named::{self, MAX_NAME_BYTES, Named};
 
 /// Reads a header from its start to its end.
 pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
     is_big_endian: bool,
-    /// Bytes of memory that may still be taken.
-    memory: usize,
+    memory: Memory,
 }
 
 impl<'a> Cursor<'a> {
     /// Reads the file of `bytes` from `at`, which lies within.
     pub(super) fn new(bytes: &'a [u8], at: usize, is_big_endian: bool) -> Self {
-        let memory = bytes.len().saturating_add(bytes.len() / 2).saturating_add(MEMORY);
-        Self { bytes, at, is_big_endian, memory }
+        Self { bytes, at, is_big_endian, memory: Memory::of_file(bytes.len()) }
     }
 
     pub(super) fn is_big_endian(&self) -> bool {
@@ -104,8 +101,26 @@ impl<'a> Cursor<'a> {
     }
 
     fn charge(&mut self, count: usize, bytes: usize) -> Outcome<()> {
-        let left = count.checked_mul(bytes).and_then(|bytes| self.memory.checked_sub(bytes));
-        self.memory = left.ok_or_else(|| corrupt("its header takes more memory than a file of this size is worth"))?;
-        Ok(())
+        self.memory.take(count, bytes).ok_or_else(|| corrupt(memory::EXCEEDED))
+    }
+
+    /// Reads `count` entries, each the name of a `what` and then a value, that `read` reads by its name.
+    pub(super) fn named<T>(
+        &mut self,
+        count: usize,
+        what: &str,
+        mut read: impl FnMut(&mut Self, &str) -> Outcome<T>,
+    ) -> Outcome<Named<T>> {
+        let mut entries = self.reserve(count)?;
+        self.charge(count, named::ENTRY_BYTES)?;
+        for place in 0..count {
+            let name = self.string(format_args!("{what} {place}"))?;
+            if name.len() > MAX_NAME_BYTES {
+                return Err(corrupt(format!("{what} {place} is longer than {MAX_NAME_BYTES} bytes")));
+            }
+            let value = read(self, &name)?;
+            entries.push((name, value));
+        }
+        Named::new(entries).map_err(|name| corrupt(format!("{what} `{name}` is there twice")))
     }
 }

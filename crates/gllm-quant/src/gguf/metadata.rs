@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use gllm_core::{LoadError, LoadProblem, Result};
 
-use super::named::Named;
 use super::value::{Array, Value};
+use crate::named::Named;
 
 const USIZE: &str = "a whole number that isn't negative";
 const U32: &str = "a whole number of 32 bits that isn't negative";

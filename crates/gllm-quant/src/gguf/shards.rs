@@ -102,16 +102,20 @@ pub(crate) fn open_set(file: GgufFile) -> Result<Vec<GgufFile>> {
     }
 
     let tensors = file.metadata().require_usize(TENSORS)?;
+    let (path, mut given) = (file.path().to_owned(), Some(file));
     let mut files = Vec::new();
     for number in 1..=count {
-        let shard = GgufFile::open(&folder.join(name.sibling(number)))?;
+        let shard = match given.take_if(|_| number == name.number) {
+            Some(file) => file,
+            None => GgufFile::open(&folder.join(name.sibling(number)))?,
+        };
         belongs(&shard, number - 1, count, tensors)?;
         files.push(shard);
     }
     let found: usize = files.iter().map(|file| file.names().len()).sum();
     if found != tensors {
         let reason = format!("its shards have {found} tensors together, `{TENSORS}` says {tensors}");
-        return Err(LoadError::new(file.path(), corrupt(reason)).into());
+        return Err(LoadError::new(path, corrupt(reason)).into());
     }
     Ok(files)
 }

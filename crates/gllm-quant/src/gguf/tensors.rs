@@ -8,8 +8,8 @@ use bytes::Bytes;
 use safetensors::Dtype;
 
 use super::cursor::Cursor;
-use super::named::Named;
 use super::{Outcome, corrupt, unsupported};
+use crate::named::Named;
 use crate::{BlockType, DType};
 
 /// The least that the description of a tensor takes: the name's length, one dimension and their number, type, offset.
@@ -97,7 +97,7 @@ impl Tensor {
 
 /// Reads the descriptions of `count` tensors, and finds where they are.
 pub(super) fn read(cursor: &mut Cursor<'_>, count: usize, alignment: usize) -> Outcome<Named<Tensor>> {
-    let mut tensors = Named::read(cursor, count, "tensor", |cursor, name| Tensor::read(cursor, name, alignment))?;
+    let mut tensors = cursor.named(count, "tensor", |cursor, name| Tensor::read(cursor, name, alignment))?;
     // From here on, all places are in the file or refused.
     let start = cursor.at().checked_next_multiple_of(alignment);
     for (name, Tensor { extent, .. }) in tensors.values_mut() {

@@ -9,7 +9,8 @@ use std::io::{self, Write};
 
 use gllm_core::{InvalidConfig, LoadProblem, Result};
 
-use super::named::MAX_NAME_BYTES;
+use crate::named::MAX_NAME_BYTES;
+
 use super::value::{Value, write_string};
 use super::{ALIGNMENT, MAGIC, read_alignment, tensors};
 use crate::DType;

@@ -70,7 +70,8 @@ pub(crate) fn multiply_through(
     let run = (run(rows, blocks * panels) / panels).max(1);
     let runs = (0..blocks.div_ceil(run)).into_par_iter().with_min_len(task(2 * panels * run * gate.panel_bytes()));
     for chunk in 0..gate.chunks() {
-        let room = || ([[[0.0; PANEL]; PLACES]; 2], [[0.0; BLOCK]; TILE_ROWS]);
+        let room =
+            || ([places(rows, run * panels), places(rows, run * panels)], vec![[0.0; BLOCK]; rows.min(TILE_ROWS)]);
         runs.clone().for_each_init(room, |([of_gate, of_up], combined), index| {
             let blocks = index * run..blocks.min((index + 1) * run);
             for index in gate.chunk(chunk) {
@@ -112,10 +113,13 @@ fn task(bytes: usize) -> usize {
     (TASK_BYTES / bytes).max(1)
 }
 
-/// Room for the products of a tile with a run of panels, or with the two of a block.
-type Places = [[f32; PANEL]; PLACES];
-
+/// Products of rows with panels that a thread computes before it writes them; a block takes two panels of any tile.
 const PLACES: usize = 2 * TILE_ROWS;
+
+/// Room for the products of a tile of so many rows at most with a run of panels.
+fn places(rows: usize, run: usize) -> Vec<[f32; PANEL]> {
+    vec![[0.0; PANEL]; rows.min(TILE_ROWS) * run]
+}
 
 /// `[rows, width]` in the memory of `y`, written by `write`, which gets each chunk of the jobs' rows and, for each, in
 /// parallel, each run of the jobs' panels.
@@ -124,7 +128,7 @@ fn made<'a>(
     (mut y, width): (Vec<f32>, usize),
     jobs: impl IntoIterator<Item = &'a Job<'a>>,
     run: usize,
-    write: impl Fn(&mut Places, usize, usize, &Columns<'_>) + Sync,
+    write: impl Fn(&mut [[f32; PANEL]], usize, usize, &Columns<'_>) + Sync,
 ) -> Vec<f32> {
     if rows == 0 {
         return Vec::new();
@@ -138,10 +142,8 @@ fn made<'a>(
     y.resize(rows * width, 0.0);
     let columns = Columns::new(&mut y, width);
     for chunk in 0..chunks {
-        // Not cleared for each run: a row needs little of it, and stores to the rest would get in the way of the weights.
-        let places = || [[0.0; PANEL]; PLACES];
         let runs = (0..runs).into_par_iter().with_min_len(task(run * least));
-        runs.for_each_init(places, |places, index| write(places, chunk, index, &columns));
+        runs.for_each_init(|| places(rows, run), |places, index| write(places, chunk, index, &columns));
     }
     y
 }
@@ -203,7 +205,7 @@ impl<'a> Job<'a> {
     }
 
     /// Writes the results of a chunk and some panels; `column` is the first panel's of all.
-    fn write(&self, places: &mut Places, chunk: usize, panels: Range<usize>, column: usize, to: &Columns<'_>) {
+    fn write(&self, places: &mut [[f32; PANEL]], chunk: usize, panels: Range<usize>, column: usize, to: &Columns<'_>) {
         for index in self.chunk(chunk) {
             let (rows, products) = self.products(index, panels.clone(), places);
             for (panel, products) in panels.clone().zip(products.chunks_exact(rows.len())) {
@@ -222,7 +224,7 @@ impl<'a> Job<'a> {
         &self,
         tile: usize,
         panels: Range<usize>,
-        places: &'p mut Places,
+        places: &'p mut [[f32; PANEL]],
     ) -> (Range<usize>, &'p mut [[f32; PANEL]]) {
         let Factor { matrix, bias } = self.factor;
         let tile = &self.tiles[tile];

@@ -8,7 +8,8 @@ use std::ops::Range;
 
 use super::objects::Storage;
 use super::zip::{self, Entry};
-use super::{Outcome, corrupt, of_declared_size, unsupported};
+use super::{Outcome, charge, corrupt, of_declared_size, unsupported};
+use crate::memory::{GROWING, Memory};
 
 /// Names below the archive's folder that say nothing of the tensors start with it.
 const INTERNAL: char = '.';
@@ -24,12 +25,12 @@ pub(super) struct Archive {
 
 impl Archive {
     /// Finds the parts of the archive that is all of `bytes`.
-    pub(super) fn parse(bytes: &[u8]) -> Outcome<Self> {
+    pub(super) fn parse(bytes: &[u8], memory: &mut Memory) -> Outcome<Self> {
         let mut folder = None;
         let mut pickle = None;
         let mut has_version = false;
         let mut storages = BTreeMap::new();
-        for Entry { name, data } in zip::entries(bytes)? {
+        for Entry { name, data } in zip::entries(bytes, memory)? {
             let (its_folder, part) = name.split_once('/').unwrap_or(("", name));
             if *folder.get_or_insert(its_folder) != its_folder {
                 return Err(corrupt(format!("entry `{name}` of the archive is in another folder than the first one")));
@@ -43,7 +44,10 @@ impl Archive {
                 }
                 "byteorder" => check_byte_order(content)?,
                 _ => match part.strip_prefix("data/") {
-                    Some(key) => drop(storages.insert(key.to_owned(), data)),
+                    Some(key) => {
+                        charge(memory, 1, key.len() + GROWING * size_of::<(String, Range<usize>)>())?;
+                        storages.insert(key.to_owned(), data);
+                    }
                     None if part.starts_with(INTERNAL) => {}
                     None => {
                         let supported = "`data.pkl`, `data/…`, `version` and `byteorder`";

@@ -9,7 +9,8 @@ use std::ops::Range;
 
 use super::objects::{Storage, Value};
 use super::pickle::{self, Pickle};
-use super::{Outcome, corrupt, of_declared_size, unsupported};
+use super::{Outcome, charge, corrupt, of_declared_size, unsupported};
+use crate::memory::{GROWING, Memory};
 
 /// 0x1950a86a20f9469cfc6c, little-endian.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
@@ -37,19 +38,22 @@ impl LegacyFile<'_> {
 }
 
 /// Finds the parts of the file that is all of `bytes`.
-pub(super) fn parse(bytes: &[u8]) -> Outcome<LegacyFile<'_>> {
-    let magic = pickle::parse(bytes, 0)?;
+pub(super) fn parse<'a>(bytes: &'a [u8], memory: &mut Memory) -> Outcome<LegacyFile<'a>> {
+    let magic = pickle::parse(bytes, 0, memory)?;
     if !matches!(magic.root, Value::LongInteger(number) if number == MAGIC) {
         return Err(corrupt("a pickle that doesn't open with PyTorch's magic number"));
     }
-    let protocol = pickle::parse(bytes, magic.end)?;
+    let protocol = pickle::parse(bytes, magic.end, memory)?;
     if !matches!(protocol.root, Value::Integer(PROTOCOL)) {
         return Err(corrupt(format!("the protocol version isn't {PROTOCOL}")));
     }
-    let machine = pickle::parse(bytes, protocol.end)?;
+    let machine = pickle::parse(bytes, protocol.end, memory)?;
     check_machine(&machine)?;
-    let state_dict = pickle::parse(bytes, machine.end)?;
-    let keys = pickle::parse(bytes, state_dict.end)?;
+    let state_dict = pickle::parse(bytes, machine.end, memory)?;
+    let keys = pickle::parse(bytes, state_dict.end, memory)?;
+    // Their sizes, and then their places.
+    let n_storages = state_dict.objects.storages().len();
+    charge(memory, 2 * n_storages, GROWING * size_of::<(&str, Range<usize>)>())?;
     let storages = find_storages(bytes, keys.end, &keys, state_dict.objects.storages())?;
     Ok(LegacyFile { state_dict, storages })
 }

@@ -8,6 +8,10 @@ use std::ops::Range;
 use safetensors::Dtype;
 
 use super::globals::{self, Global};
+use crate::memory::GROWING;
+
+/// Room that a list makes for its first items.
+const FIRST_ITEMS: usize = 4;
 
 /// A Python value; text and long integers are slices of the pickle.
 #[derive(Clone, Copy, Debug)]
@@ -87,32 +91,50 @@ pub(super) struct Objects<'a> {
     dicts: Vec<Vec<(Value<'a>, Value<'a>)>>,
     storages: Vec<Storage<'a>>,
     tensors: Vec<Tensor>,
+    /// Bytes that all this came to take since they were last asked for.
+    grown: usize,
 }
 
 impl<'a> Objects<'a> {
+    /// Bytes that what was made since the last call may take.
+    pub(super) fn grown(&mut self) -> usize {
+        std::mem::take(&mut self.grown)
+    }
+
+    fn grow<T>(&mut self, count: usize) {
+        self.grown += GROWING * count * size_of::<T>();
+    }
+
     pub(super) fn new_tuple(&mut self, items: impl IntoIterator<Item = Value<'a>>) -> Value<'a> {
         let start = self.items.len();
         self.items.extend(items);
+        self.grow::<Value<'_>>(self.items.len() - start);
+        self.grow::<Range<usize>>(1);
         self.tuples.push(start..self.items.len());
         Value::Tuple(self.tuples.len() - 1)
     }
 
     pub(super) fn new_list(&mut self) -> Value<'a> {
+        self.grow::<Vec<Value<'_>>>(1);
         self.lists.push(Vec::new());
         Value::List(self.lists.len() - 1)
     }
 
     pub(super) fn new_dict(&mut self) -> Value<'a> {
+        self.grow::<Vec<(Value<'_>, Value<'_>)>>(1);
         self.dicts.push(Vec::new());
         Value::Dict(self.dicts.len() - 1)
     }
 
     pub(super) fn new_storage(&mut self, storage: Storage<'a>) -> Value<'a> {
+        self.grow::<Storage<'_>>(1);
         self.storages.push(storage);
         Value::Storage(self.storages.len() - 1)
     }
 
     pub(super) fn new_tensor(&mut self, tensor: Tensor) -> Value<'a> {
+        self.grow::<Tensor>(1);
+        self.grow::<usize>(tensor.shape.len() + tensor.strides.len());
         self.tensors.push(tensor);
         Value::Tensor(self.tensors.len() - 1)
     }
@@ -126,7 +148,10 @@ impl<'a> Objects<'a> {
     }
 
     pub(super) fn append(&mut self, list: usize, items: impl IntoIterator<Item = Value<'a>>) {
+        let before = self.lists[list].len();
         self.lists[list].extend(items);
+        let added = self.lists[list].len() - before;
+        self.grow::<Value<'_>>(if before == 0 { added.max(FIRST_ITEMS) } else { added });
     }
 
     /// The pairs in the order in which they were set; a key that was set twice is there twice.
@@ -135,6 +160,7 @@ impl<'a> Objects<'a> {
     }
 
     pub(super) fn set(&mut self, dict: usize, key: Value<'a>, value: Value<'a>) {
+        self.grow::<(Value<'_>, Value<'_>)>(if self.dicts[dict].is_empty() { FIRST_ITEMS } else { 1 });
         self.dicts[dict].push((key, value));
     }
 
@@ -148,9 +174,5 @@ impl<'a> Objects<'a> {
 
     pub(super) fn tensor(&self, place: usize) -> &Tensor {
         &self.tensors[place]
-    }
-
-    pub(super) fn tensors(&self) -> usize {
-        self.tensors.len()
     }
 }

@@ -1,21 +1,23 @@
 //! An interpreter of the pickles that `torch.save` writes for a state dict, and of no others.
 //!
 //! Every opcode and every global that such a pickle has no use for is refused by name, with its place.
-//! The work is bounded: no opcode costs more than its operands, their number is limited, nothing is
-//! reserved by a length that the file states, and there is no recursion. Source: `Lib/pickle.py` and
+//! The work is bounded: no opcode costs more than its operands, their number is limited, objects take no more memory than
+//! a file of its size is worth, and there is no recursion. Source: `Lib/pickle.py` and
 //! `Lib/pickletools.py` of Python 3, protocol 2.
 
 use safetensors::Dtype;
 
 use super::globals::Global;
 use super::objects::{Objects, Storage, Tensor, Value};
-use super::{Outcome, corrupt, unsupported};
+use super::{Outcome, charge, corrupt, unsupported};
+use crate::memory::{GROWING, Memory};
 
 /// About 35 opcodes describe a tensor.
 const MAX_OPCODES: usize = 1 << 22;
-const MAX_TENSORS: usize = 1 << 16;
 /// Python's pickler sets and appends in batches of 1000.
 const MAX_STACK: usize = 1 << 14;
+/// Bytes that the stack, the marks and what is taken from the stack at once take, whatever the pickle.
+pub(super) const STACK_BYTES: usize = MAX_STACK * GROWING * (2 * size_of::<Value<'_>>() + size_of::<usize>());
 const MAX_DIMENSIONS: usize = 8;
 /// Longer than any global's name.
 const MAX_LINE: usize = 256;
@@ -36,9 +38,10 @@ pub(super) struct Pickle<'a> {
 }
 
 /// Reads the pickle that starts at `start` of `bytes`; places in messages count from the start of `bytes`.
-pub(super) fn parse(bytes: &[u8], start: usize) -> Outcome<Pickle<'_>> {
+pub(super) fn parse<'a>(bytes: &'a [u8], start: usize, memory: &mut Memory) -> Outcome<Pickle<'a>> {
     let interpreter = Interpreter {
         bytes,
+        memory,
         position: start,
         opcode_at: start,
         stack: Vec::new(),
@@ -49,8 +52,9 @@ pub(super) fn parse(bytes: &[u8], start: usize) -> Outcome<Pickle<'_>> {
     interpreter.run()
 }
 
-struct Interpreter<'a> {
+struct Interpreter<'a, 'm> {
     bytes: &'a [u8],
+    memory: &'m mut Memory,
     position: usize,
     /// Where the opcode in hand is, for error messages.
     opcode_at: usize,
@@ -61,7 +65,7 @@ struct Interpreter<'a> {
     objects: Objects<'a>,
 }
 
-impl<'a> Interpreter<'a> {
+impl<'a> Interpreter<'a, '_> {
     fn run(mut self) -> Outcome<Pickle<'a>> {
         let [proto, version] = self.array()?;
         if proto != b'\x80' {
@@ -81,6 +85,7 @@ impl<'a> Interpreter<'a> {
                 return Ok(Pickle { root, objects: self.objects, end: self.position });
             }
             self.step(opcode)?;
+            charge(self.memory, 1, self.objects.grown())?;
             if self.stack.len() > MAX_STACK || self.marks.len() > MAX_STACK {
                 return Err(self.corrupt(&format!("more than {MAX_STACK} values on the stack")));
             }
@@ -249,6 +254,7 @@ impl<'a> Interpreter<'a> {
             return Err(self.corrupt(&format!("memo {place} follows memo of {} values", self.memo.len())));
         }
         let top = self.top()?;
+        charge(self.memory, GROWING, size_of::<Value<'_>>())?;
         self.memo.push(top);
         Ok(())
     }
@@ -414,9 +420,6 @@ impl<'a> Interpreter<'a> {
         let (offset, shape, strides) = (self.count(offset)?, self.counts(shape)?, self.counts(strides)?);
         if shape.len() != strides.len() {
             return Err(self.corrupt(&format!("{} strides of {} dimensions", strides.len(), shape.len())));
-        }
-        if self.objects.tensors() == MAX_TENSORS {
-            return Err(self.corrupt(&format!("more than {MAX_TENSORS} tensors")));
         }
         Ok(self.objects.new_tensor(Tensor { storage, dtype, offset, shape, strides }))
     }

@@ -8,7 +8,8 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::{Outcome, corrupt, unsupported};
+use super::{Outcome, charge, corrupt, unsupported};
+use crate::memory::{GROWING, Memory};
 
 const LOCAL_HEADER: &[u8] = b"PK\x03\x04";
 const LOCAL_HEADER_LENGTH: usize = 30;
@@ -45,7 +46,7 @@ pub(super) fn is_archive(bytes: &[u8]) -> bool {
 }
 
 /// The entries of the archive that is all of `bytes`.
-pub(super) fn entries(bytes: &[u8]) -> Outcome<Vec<Entry<'_>>> {
+pub(super) fn entries<'a>(bytes: &'a [u8], memory: &mut Memory) -> Outcome<Vec<Entry<'a>>> {
     let (directory, count) = find_directory(bytes)?;
     let mut entries = Vec::new();
     let mut names = BTreeSet::new();
@@ -58,6 +59,7 @@ pub(super) fn entries(bytes: &[u8]) -> Outcome<Vec<Entry<'_>>> {
         })?;
         position += header.length;
         let extent = header.check()?.locate(&bytes[..directory.start])?;
+        charge(memory, GROWING, size_of::<(&str, Entry<'_>, (usize, usize, &str))>())?;
         if !names.insert(header.name) {
             return Err(corrupt(format!("entry `{}` of the archive is there twice", header.name)));
         }

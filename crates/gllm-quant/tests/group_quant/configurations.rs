@@ -124,6 +124,8 @@ fn what_is_not_supported_is_refused_by_name() {
         ("compressed-tensors", "/transform_config".into(), json!({"config_groups": {"R1": {}}})),
         ("compressed-tensors", "/sparsity_config".into(), json!({"format": "sparse-24-bitmask"})),
         ("compressed-tensors", "/ignore".into(), json!(["re:(?!lm_head).*"])),
+        ("compressed-tensors", "/ignore".into(), json!([r"re:\w{999}"])),
+        ("compressed-tensors", "/ignore".into(), json!(vec!["re:lm_head"; 65])),
         ("compressed-tensors", scheme("type"), json!("float")),
         ("compressed-tensors", scheme("num_bits"), json!(6)),
         ("compressed-tensors", scheme("strategy"), json!("block")),

@@ -230,20 +230,21 @@ fn lengths_are_those_of_what_is_there() {
 fn work_and_memory_are_bounded() {
     opcodes_are_refused(&b"(".repeat(100_000), "more than 16384 values on the stack");
     opcodes_are_refused(&b"N".repeat(100_000), "more than 16384 values on the stack");
-    opcodes_are_refused(&[b"]".as_slice(), &b"Na".repeat(3_000_000)].concat(), "more than 4194304 opcodes");
+    opcodes_are_refused(&[b"}".as_slice(), &b"(u".repeat(3_000_000)].concat(), "more than 4194304 opcodes");
+    opcodes_are_refused(&[b"]".as_slice(), &b"Na".repeat(1_000_000)].concat(), "more memory than a file of this size");
     let six = tensor_with(&[storage("0", 6), integer(0), integers(&[6]), integers(&[1]), b"\x89}".to_vec()]);
     let (function_and_arguments, _) = six.split_at(six.len() - 1);
     // The function and its arguments are memorised; each call of them is a tensor.
     let function = global("torch._utils", "_rebuild_tensor_v2");
     let arguments = &function_and_arguments[function.len()..];
     let many = [b"]", function.as_slice(), b"q\0", arguments, b"q\x01Ra", &b"h\0h\x01Ra".repeat(70_000)].concat();
-    opcodes_are_refused(&many, "more than 65536 tensors");
+    opcodes_are_refused(&many, "more memory than a file of this size");
 }
 
 #[test]
 fn depth_is_no_danger() {
-    // A tuple in a tuple, a million deep; tuples that would be 2^1000 if they were unfolded; a list within itself.
-    opcodes_are_refused(&[b")".as_slice(), &b"\x85".repeat(1_000_000)].concat(), "checkpoint of `a tuple`");
+    // A tuple in a tuple, very deep; tuples that would be 2^1000 if they were unfolded; a list within itself.
+    opcodes_are_refused(&[b")".as_slice(), &b"\x85".repeat(80_000)].concat(), "checkpoint of `a tuple`");
     let doubled: Vec<u8> =
         (0..1000_u32).flat_map(|n| [b"r", &n.to_le_bytes()[..], b"j", &n.to_le_bytes(), b"\x86"].concat()).collect();
     opcodes_are_refused(&[b")".as_slice(), &doubled].concat(), "checkpoint of `a tuple`");
