@@ -267,7 +267,7 @@ impl Head {
         table.add_row(yes, &mut row);
         table.add_row(no, &mut other);
         row.iter_mut().zip(other).for_each(|(yes, no)| *yes -= no);
-        Ok(Linear::Dense { weight: weights.upload(Bytes::from_elems(row), [1, hidden]).transpose(), bias: None })
+        Ok(Linear::of_floats(weights, row, hidden, None))
     }
 }
 

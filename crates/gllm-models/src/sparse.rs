@@ -43,10 +43,7 @@ pub struct SpladeHead {
     dense: Linear,
     activation: Activation,
     norm: LayerNorm,
-    /// `[hidden, vocab]`
-    decoder: Tensor<2>,
-    /// `[vocab]`
-    bias: Tensor<1>,
+    decoder: Linear,
     pooling: SpladePooling,
 }
 
@@ -123,8 +120,10 @@ impl SpladeHead {
             dense: Linear::load(&weights.enter(names_of_head.dense), hidden, hidden, true)?,
             activation: config.activation,
             norm: LayerNorm::load(&norm, hidden, config.layer_norm_eps, true)?,
-            decoder: decoder.tensor("weight", [vocab, hidden])?.transpose(),
-            bias: weights.tensor(names_of_head.bias, [vocab])?,
+            decoder: {
+                let bias = weights.values(names_of_head.bias, vocab)?;
+                Linear::of_floats(weights, decoder.matrix("weight", vocab, hidden)?, hidden, Some(bias))
+            },
             pooling,
         })
     }
@@ -138,7 +137,7 @@ impl SpladeHead {
         let vectors = sequences.lengths().iter().map(|&length| {
             let tokens = inner.clone().slice([start..start + length, 0..width]);
             start += length;
-            let logits = ops::linear(tokens, self.decoder.clone(), Some(self.bias.clone()));
+            let logits = self.decoder.forward(tokens);
             Ok(SparseVector::max_of((0..).zip(to_host(self.pooling.forward(logits))?)))
         });
         vectors.collect()

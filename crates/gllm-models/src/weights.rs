@@ -166,7 +166,6 @@ impl<'a> Weights<'a> {
     ///
     /// # Errors
     /// As [`Weights::tensor`].
-    #[cfg(feature = "cpu")]
     pub(crate) fn matrix(&self, name: &str, rows: usize, columns: usize) -> Result<Vec<f32>> {
         self.floats(name, &[rows, columns])
     }

@@ -74,6 +74,19 @@ impl Linear {
         Ok(Self::Dense { weight: weight.transpose(), bias })
     }
 
+    /// A layer of these weights, `[outputs, inputs]`, for the device of `weights`: in `f32`, as heads are.
+    pub(crate) fn of_floats(weights: &Weights<'_>, matrix: Vec<f32>, inputs: usize, bias: Option<Vec<f32>>) -> Self {
+        #[cfg(feature = "cpu")]
+        if ops::has_kernels(weights.device()) {
+            let numbers = (Precision::F32, 0);
+            let layer = threads::on_pool(|| FloatLinear::new(numbers, &matrix, bias.as_deref(), inputs));
+            return Self::Sorted(Box::new(layer));
+        }
+        let outputs = matrix.len() / inputs;
+        let weight = weights.upload::<2>(Bytes::from_elems(matrix), [outputs, inputs]).transpose();
+        Self::Dense { weight, bias: bias.map(|bias| weights.upload(Bytes::from_elems(bias), [outputs])) }
+    }
+
     /// Reads layers with the same inputs, each with as many outputs, as one; `None` where they stay apart: there are no
     /// kernels for it, or they are quantised.
     pub(crate) fn load_joined(layers: &[(Weights<'_>, usize)], inputs: usize, has_bias: bool) -> Result<Option<Self>> {

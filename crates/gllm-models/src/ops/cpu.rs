@@ -13,6 +13,7 @@ mod exp;
 mod float_linear;
 pub(crate) mod gate;
 mod int8;
+pub(crate) mod l2_norm;
 pub(crate) mod layer_norm;
 pub(crate) mod map;
 pub(crate) mod rms_norm;

@@ -4,6 +4,8 @@
 
 use burn::tensor::Tensor;
 
+#[cfg(feature = "cpu")]
+use super::cpu;
 use crate::sequences::last_tokens;
 use crate::{PoolingMode, Sequences, Wanted};
 
@@ -41,12 +43,19 @@ pub(crate) fn kept(x: Tensor<2>, wanted: Wanted, sequences: &Sequences) -> Tenso
     }
 }
 
+/// The least length that a row is divided by, that of `torch.nn.functional.normalize`.
+const FLOOR: f64 = 1e-12;
+
 /// Scales each row to length 1; a row of zeros stays zero.
 ///
 /// # Shapes
 /// - `x`: `[rows, width]`, returns the same
 pub(crate) fn l2_normalize(x: Tensor<2>) -> Tensor<2> {
-    // The floor of torch.nn.functional.normalize.
-    let norm = (x.clone() * x.clone()).sum_dim(1).sqrt().clamp_min(1e-12);
+    #[cfg(feature = "cpu")]
+    if cpu::runs_here(&x.device()) {
+        let [_, width] = x.dims();
+        return cpu::update(x, &mut |x| cpu::l2_norm::l2_normalize(x, width, FLOOR as f32));
+    }
+    let norm = (x.clone() * x.clone()).sum_dim(1).sqrt().clamp_min(FLOOR);
     x / norm
 }

@@ -197,7 +197,7 @@ impl PairKernel for Block<'_> {
         let mut sums = vec![Lines([0.0; PANEL]); n_rows];
         for (index, panel) in panels.enumerate() {
             let weights = layer.panels.of(panel, pairs);
-            for rows in tiles(n_rows, TILE_ROWS[0]) {
+            for rows in tiles(n_rows, TILE_ROWS) {
                 let (x, n_rows) = (&rounded[rows.start * stride..], rows.len());
                 let sums = &mut sums[rows];
                 sums.fill(Lines([0.0; PANEL]));

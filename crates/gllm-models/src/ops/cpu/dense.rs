@@ -76,7 +76,7 @@ impl Kernel for Block<'_> {
         let Self { layer, x, part: Part { rows, panels, y, width }, then } = self;
         let inputs = layer.panels.inputs;
         let (n_rows, stride) = (rows.len(), stride(inputs));
-        let step = if S::ROWS < TILE_ROWS[0] { STEP } else { inputs };
+        let step = if S::ROWS < TILE_ROWS { STEP } else { inputs };
         let mut room = Room::new(n_rows * stride);
         let apart: &mut [f32] = room.numbers();
         for (to, row) in apart.chunks_exact_mut(stride).zip(x[rows.start * inputs..].chunks_exact(inputs)) {

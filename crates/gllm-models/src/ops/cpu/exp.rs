@@ -18,7 +18,8 @@ pub(super) fn exp<S: Simd>(simd: S, x: S::V) -> S::V {
     // Taylor's coefficients, from the sixth on bent a little to serve the whole range.
     const TERMS: [f32; 6] = [1.393_887_3e-3, 8.363_534e-3, 4.166_629e-2, 0.166_665_24, 0.500_000_06, 1.0];
 
-    let x = simd.min(simd.max(x, simd.splat(-104.0)), simd.splat(89.0));
+    // In this order what isn't a number stays so.
+    let x = simd.min(simd.splat(89.0), simd.max(simd.splat(-104.0), x));
     let round = simd.splat(ROUND);
     let n = simd.sub(simd.fma(x, simd.splat(std::f32::consts::LOG2_E), round), round);
     let r = simd.fma(n, simd.splat(-LN_2_HIGH), x);
@@ -40,7 +41,7 @@ pub(super) fn rough_exp2<S: Simd>(simd: S, x: S::V) -> S::V {
     const TERMS: [f32; 3] = [0.055_008_95, 0.242_211_01, 0.693_282_9];
 
     let round = simd.splat(ROUND);
-    let x = simd.max(x, simd.splat(-127.0));
+    let x = simd.max(simd.splat(-127.0), x);
     let n = simd.add(x, round);
     let r = simd.sub(x, simd.sub(n, round));
     let mut sum = simd.splat(TERMS[0]);

@@ -316,7 +316,7 @@ impl Int8Linear {
         width: usize,
     ) {
         let (quads, n_groups) = (self.group / QUAD, self.panels.inputs.div_ceil(self.group));
-        let mut tile = [Lines([0.0; PANEL]); TILE_ROWS[0]];
+        let mut tile = [Lines([0.0; PANEL]); TILE_ROWS];
         for (index, panel) in panels.enumerate() {
             let scales = &self.scales[panel * n_groups..][..n_groups];
             let (weights, bias) = (self.panels.of(panel, n_groups * quads), &self.panels.bias[panel]);

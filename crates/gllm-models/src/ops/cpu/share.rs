@@ -41,10 +41,10 @@ plain!(f32, u32);
 /// Sums of the outputs of a panel.
 pub(super) type Sums = Lines<f32>;
 
-/// Rows that are multiplied with a panel at once, the most first.
-pub(super) const TILE_ROWS: [usize; 4] = [12, 6, 3, 1];
+/// Rows that are multiplied with a panel at once, at most.
+pub(super) const TILE_ROWS: usize = 12;
 
-/// Calls a function with the number of rows of a tile, at most the first of [`TILE_ROWS`], as its last constant.
+/// Calls a function with the number of rows of a tile, at most [`TILE_ROWS`], as its last constant.
 macro_rules! for_tile {
     ($rows:expr, $function:ident::<$isa:ident>($($argument:expr),*)) => {
         match $rows {
@@ -67,7 +67,7 @@ macro_rules! for_tile {
 pub(super) use for_tile;
 
 /// Rows that a task takes through all panels: their activations stay in the cache.
-const TASK_ROWS: usize = 8 * TILE_ROWS[0];
+const TASK_ROWS: usize = 8 * TILE_ROWS;
 
 /// The same where other threads have rows of their own: weights are read less often.
 const LONE_TASK_ROWS: usize = 128;
@@ -142,9 +142,9 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Whether each thread gets rows enough to keep it busy.
+/// Whether each thread gets rows enough to keep it busy, or has work of its own.
 pub(super) fn has_rows_for_all(n_rows: usize) -> bool {
-    n_rows >= rayon::current_num_threads() * TASK_ROWS / 2
+    ALONE.get() || n_rows >= rayon::current_num_threads() * TASK_ROWS / 2
 }
 
 /// `[rows, outputs]`, which `compute` makes in parts, in the memory of `y`.
@@ -193,7 +193,7 @@ pub(super) fn share_rows(
     } else {
         n_rows.div_ceil(TASK_ROWS).next_multiple_of(rayon::current_num_threads())
     };
-    let rows = n_rows.div_ceil(tasks.max(1)).max(TILE_ROWS[0]);
+    let rows = n_rows.div_ceil(tasks.max(1)).max(TILE_ROWS);
     y.par_chunks_mut(rows * outputs).enumerate().with_max_len(1).for_each(|(index, y)| {
         compute(index * rows..index * rows + y.len() / outputs, y);
         // To whoever waits for this core, an executor's thread for one: it would wait for several milliseconds.
@@ -270,6 +270,7 @@ pub(super) fn apply<S: Simd>(simd: S, x: S::V, then: Then) -> S::V {
         Then::GeluTanh => gelu_tanh(simd, x),
         Then::Silu => silu(simd, x),
         Then::Tanh => tanh(simd, x),
-        Then::Relu => simd.max(x, simd.splat(0.0)),
+        // In this order what isn't a number stays so.
+        Then::Relu => simd.max(simd.splat(0.0), x),
     }
 }

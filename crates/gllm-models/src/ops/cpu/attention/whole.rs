@@ -22,7 +22,7 @@ use crate::ops::cpu::simd::{Isa, LANES};
 use crate::ops::rotary::HostRotation;
 
 /// Queries of a task, a multiple of a tile's.
-const TASK_ROWS: usize = 8 * TILE_ROWS[0];
+const TASK_ROWS: usize = 8 * TILE_ROWS;
 
 /// Multiplications that are worth sharing, with threads that are awake: those of a text of a few words.
 const PARALLEL: usize = 1 << 16;
