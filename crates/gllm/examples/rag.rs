@@ -2,7 +2,7 @@
 //! citations, all in one process.
 //!
 //! ```sh
-//! cargo run --release --example rag -- docs "How do I set the folder of the models?"
+//! cargo run --release -p gllm --example rag -- docs "How do I set the folder of the models?"
 //! ```
 
 use std::fs;

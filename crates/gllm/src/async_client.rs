@@ -109,12 +109,12 @@ impl AsyncClient {
     /// Answers a prompt, as [`crate::Client::generate`] does: set what is needed, then
     /// [`AsyncGenerationBuilder::generate`] or [`AsyncGenerationBuilder::stream`].
     pub fn generate(&self, prompt: impl Into<String>) -> AsyncGenerationBuilder<'_> {
-        AsyncGenerationBuilder::new(self, Input::Prompt { text: prompt.into(), system: None, is_raw: false })
+        AsyncGenerationBuilder::new(self, Input::prompt(prompt))
     }
 
     /// Answers the last message of a conversation, as [`crate::Client::chat`] does.
     pub fn chat(&self, messages: impl IntoIterator<Item = Message>) -> AsyncGenerationBuilder<'_> {
-        AsyncGenerationBuilder::new(self, Input::Chat(messages.into_iter().collect()))
+        AsyncGenerationBuilder::new(self, Input::chat(messages))
     }
 
     /// The generator, and whether it has a chat template.

@@ -55,6 +55,6 @@ impl<'a> AsyncGenerationBuilder<'a> {
     pub fn stream(self) -> Result<AsyncGeneration> {
         let (generator, has_template) = self.client.generator()?;
         let Self { input, options, request, .. } = self;
-        Ok(generator.stream(TextRequest { options, request, ..input.into_prompt(has_template).into() }))
+        Ok(generator.stream(TextRequest { options, request, ..input.into_prompt(has_template)?.into() }))
     }
 }

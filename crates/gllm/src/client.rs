@@ -150,7 +150,7 @@ impl Client {
     /// # Ok::<(), gllm::Error>(())
     /// ```
     pub fn generate(&self, prompt: impl Into<String>) -> GenerationBuilder<'_> {
-        GenerationBuilder::new(self, Input::Prompt { text: prompt.into(), system: None, is_raw: false })
+        GenerationBuilder::new(self, Input::prompt(prompt))
     }
 
     /// Answers the last message of a conversation, by the model's own chat template.
@@ -163,7 +163,7 @@ impl Client {
     /// # Ok::<(), gllm::Error>(())
     /// ```
     pub fn chat(&self, messages: impl IntoIterator<Item = Message>) -> GenerationBuilder<'_> {
-        GenerationBuilder::new(self, Input::Chat(messages.into_iter().collect()))
+        GenerationBuilder::new(self, Input::chat(messages))
     }
 
     pub(crate) fn embedder(&self) -> Result<&EmbeddingEngine> {

@@ -1,6 +1,6 @@
 //! A request for text.
 
-use gllm_core::{GenerationResponse, Message, Result};
+use gllm_core::{GenerationResponse, InvalidConfig, Message, Result};
 use gllm_models::{GenerateOptions, Generation, Prompt};
 
 use crate::Client;
@@ -20,19 +20,32 @@ pub(crate) enum Input {
     /// A prompt by itself, with what is said before it.
     Prompt { text: String, system: Option<String>, is_raw: bool },
     /// A conversation.
-    Chat(Vec<Message>),
+    Chat { messages: Vec<Message>, is_raw: bool },
 }
 
 impl Input {
+    pub(crate) fn prompt(text: impl Into<String>) -> Self {
+        Self::Prompt { text: text.into(), system: None, is_raw: false }
+    }
+
+    pub(crate) fn chat(messages: impl IntoIterator<Item = Message>) -> Self {
+        Self::Chat { messages: messages.into_iter().collect(), is_raw: false }
+    }
+
     /// What goes to the model; one without a chat template reads a prompt as it is.
-    pub(crate) fn into_prompt(self, has_template: bool) -> Prompt {
+    pub(crate) fn into_prompt(self, has_template: bool) -> Result<Prompt> {
+        let refused = |found: &str| Err(InvalidConfig::new("raw", "a prompt alone, without a template", found).into());
         match self {
-            Self::Prompt { text, system: None, is_raw } if is_raw || !has_template => Prompt::Raw(text),
+            Self::Prompt { text, system: None, is_raw } if is_raw || !has_template => Ok(Prompt::Raw(text)),
+            Self::Prompt { is_raw: true, .. } => {
+                refused("a system message, which only a chat template has a place for")
+            }
+            Self::Chat { is_raw: true, .. } => refused("a conversation, which only a chat template makes a prompt of"),
             Self::Prompt { text, system, .. } => {
                 let system = system.map(Message::system);
-                Prompt::Chat(system.into_iter().chain([Message::user(text)]).collect())
+                Ok(Prompt::Chat(system.into_iter().chain([Message::user(text)]).collect()))
             }
-            Self::Chat(messages) => Prompt::Chat(messages),
+            Self::Chat { messages, .. } => Ok(Prompt::Chat(messages)),
         }
     }
 }
@@ -45,12 +58,12 @@ impl<'a> GenerationBuilder<'a> {
     /// Writes the text.
     ///
     /// # Errors
-    /// [`gllm_core::InvalidConfig`] for an option that is out of range or a model that isn't for text;
-    /// [`gllm_core::InferenceError`] for a prompt that has no text, is too long for the context, or that the model's
+    /// [`gllm_core::InvalidConfig`] for an option that is out of range or contradicts another, a prompt that has no text, or a model that
+    /// isn't for text; [`gllm_core::InferenceError`] for a prompt that is too long for the context, or that the model's
     /// chat template refuses.
     pub fn generate(self) -> Result<GenerationResponse> {
         let engine = self.client.generator()?;
-        engine.generate(&self.input.into_prompt(engine.has_chat_template()), &self.options)
+        engine.generate(&self.input.into_prompt(engine.has_chat_template())?, &self.options)
     }
 
     /// Writes the text piece by piece: the iterator computes as it is asked, and stops when it is dropped.
@@ -69,7 +82,7 @@ impl<'a> GenerationBuilder<'a> {
     /// As [`GenerationBuilder::generate`].
     pub fn stream(self) -> Result<Generation<'a>> {
         let engine = self.client.generator()?;
-        engine.start(&self.input.into_prompt(engine.has_chat_template()), &self.options)
+        engine.start(&self.input.into_prompt(engine.has_chat_template())?, &self.options)
     }
 }
 
@@ -177,17 +190,19 @@ macro_rules! generate_options {
             pub fn system(mut self, text: impl Into<String>) -> Self {
                 match &mut self.input {
                     $crate::generate::Input::Prompt { system, .. } => *system = Some(text.into()),
-                    $crate::generate::Input::Chat(messages) => {
+                    $crate::generate::Input::Chat { messages, .. } => {
                         messages.insert(0, gllm_core::Message::system(text));
                     }
                 }
                 self
             }
 
-            /// Give the prompt to the model as it is, without its chat template.
+            /// Give the prompt to the model as it is, without its chat template: a prompt alone, since what a system message
+            /// and a conversation become is the template's to say.
             pub fn raw(mut self, yes: bool) -> Self {
-                if let $crate::generate::Input::Prompt { is_raw, .. } = &mut self.input {
-                    *is_raw = yes;
+                use $crate::generate::Input::{Chat, Prompt};
+                match &mut self.input {
+                    Prompt { is_raw, .. } | Chat { is_raw, .. } => *is_raw = yes,
                 }
                 self
             }
@@ -199,3 +214,27 @@ macro_rules! generate_options {
 pub(crate) use generate_options;
 
 generate_options!(GenerationBuilder<'_>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn raw_is_for_a_prompt_alone() {
+        let raw = |mut input: Input| {
+            match &mut input {
+                Input::Prompt { is_raw, .. } | Input::Chat { is_raw, .. } => *is_raw = true,
+            }
+            input
+        };
+        for has_template in [false, true] {
+            let prompt = raw(Input::prompt("a")).into_prompt(has_template).expect("a prompt alone");
+            assert!(matches!(prompt, Prompt::Raw(text) if text == "a"));
+            let told = Input::Prompt { text: "a".into(), system: Some("b".into()), is_raw: true };
+            for input in [told, raw(Input::chat([Message::user("a")]))] {
+                let error = input.into_prompt(has_template).expect_err("nothing raw").to_string();
+                assert!(error.contains("invalid `raw`"), "{error}");
+            }
+        }
+    }
+}
