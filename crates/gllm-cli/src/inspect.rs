@@ -128,6 +128,7 @@ impl File {
                 let entries = file.metadata().iter().map(|(key, value)| Entry::new(key, value));
                 ("GGUF", Some(Gguf::new(file)), entries.collect())
             }
+            _ => ("another format", None, Vec::new()),
         };
         let tensor = |name: &str| file.describe(name).map(|info| Tensor::new(name.to_owned(), info));
         let tensors = file.names().into_iter().filter_map(tensor).collect();

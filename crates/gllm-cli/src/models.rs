@@ -127,21 +127,17 @@ fn store() -> Result<Store, Failure> {
 fn describe(store: &Store, id: &ModelId) -> Result<Known, Failure> {
     let unknown =
         |reason: String| Error::from(ModelNotFound { model: id.to_string(), reason, suggestions: Vec::new() });
-    match id {
-        ModelId::Local(path) => {
-            let path = store.find(id).ok_or_else(|| unknown(format!("there is no `{}`", path.display())))?;
-            Ok(Known { folder: Some(path), downloaded: true, ..Known::new(None, None) })
-        }
-        ModelId::Hub(hub) => {
-            let stored = store.get(hub);
-            let entry = ModelRegistry::builtin().entry(hub);
-            if stored.is_none() && entry.is_none() {
-                let dir = store.config().models_dir.display();
-                return Err(unknown(format!("it has no alias and is not in `{dir}`; `gllm pull {id}` gets it")).into());
-            }
-            Ok(Known { revision: Some(hub.revision().to_owned()), ..Known::new(entry, stored.as_ref()) })
-        }
+    let ModelId::Hub(hub) = id else {
+        let path = store.find(id).ok_or_else(|| unknown(format!("there is no `{id}`")))?;
+        return Ok(Known { folder: Some(path), downloaded: true, ..Known::new(None, None) });
+    };
+    let stored = store.get(hub);
+    let entry = ModelRegistry::builtin().entry(hub);
+    if stored.is_none() && entry.is_none() {
+        let dir = store.config().models_dir.display();
+        return Err(unknown(format!("it has no alias and is not in `{dir}`; `gllm pull {id}` gets it")).into());
     }
+    Ok(Known { revision: Some(hub.revision().to_owned()), ..Known::new(entry, stored.as_ref()) })
 }
 
 impl Known {

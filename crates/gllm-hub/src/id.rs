@@ -20,6 +20,7 @@ const MAX_PART: usize = 96;
 
 /// A model as a caller names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ModelId {
     /// A folder or a file on this machine, which may or may not exist.
     Local(PathBuf),

@@ -119,6 +119,7 @@ pub struct TokenTypes {
 
 /// How attention knows where a token stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum AttentionPositions {
     /// It doesn't: the positions are in the embeddings.
     None,
@@ -145,6 +146,7 @@ pub struct LocalAttention {
 
 /// Where in a block the normalisation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NormOrder {
     /// Behind the residual sum, as in BERT.
     Post,

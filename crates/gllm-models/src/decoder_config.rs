@@ -62,6 +62,7 @@ pub struct DecoderConfig {
 
 /// Which two coordinates of a head are turned together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RotaryPairs {
     /// Those half a head apart, as in transformers ("rotate half").
     Halves,

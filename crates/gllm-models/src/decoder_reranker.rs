@@ -9,7 +9,7 @@
 
 use std::path::Path;
 
-use burn::tensor::{Bytes, Device};
+use burn::tensor::Device;
 use gllm_core::{LoadError, LoadProblem, Result};
 use gllm_quant::WeightFiles;
 use gllm_quant::gguf::Metadata;

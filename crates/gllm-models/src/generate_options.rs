@@ -7,6 +7,7 @@ use crate::SamplingOptions;
 
 /// What is to be continued.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Prompt {
     /// Goes to the model as it is, with the special tokens that its tokenizer adds to every text.
     Raw(String),

@@ -19,6 +19,7 @@ pub struct RotaryConfig {
 
 /// How wavelengths are stretched.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum RotaryScaling {
     /// Not at all.
     None,

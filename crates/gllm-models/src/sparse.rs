@@ -21,6 +21,7 @@ use crate::{Activation, Encoder, EncoderConfig, Sequences, Weights, ops};
 
 /// Hidden states to weights of tokens.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum SparseHead {
     /// Weights of the text's own tokens, as bge-m3 has them.
     Lexical(Box<LexicalHead>),

@@ -46,6 +46,7 @@ pub struct Scheme {
 
 /// Where the codes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Storage {
     /// `pack-quantized`: in 32-bit words.
     Packed,

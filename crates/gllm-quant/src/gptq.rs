@@ -31,6 +31,7 @@ pub struct GptqConfig {
 
 /// How zeros are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum GptqFormat {
     /// Each one lower than it is.
     V1,

@@ -72,6 +72,7 @@ impl GroupQuantized {
 
 /// How many inputs share a scale and a zero, as a configuration says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum GroupSize {
     /// So many neighbours, or with GPTQ's `desc_act` so many of the same importance.
     Inputs(usize),

@@ -20,7 +20,7 @@ pub(crate) struct Named<T> {
 impl<T> Named<T> {
     /// Takes the entries of a file, or gives the name that two of them have.
     pub(crate) fn new(entries: Vec<(String, T)>) -> Result<Self, String> {
-        let mut by_name = Vec::from_iter(0..entries.len());
+        let mut by_name: Vec<_> = (0..entries.len()).collect();
         let name = |place: usize| entries[place].0.as_str();
         by_name.sort_unstable_by_key(|place| name(*place));
         match by_name.windows(2).find(|pair| name(pair[0]) == name(pair[1])) {

@@ -36,6 +36,7 @@ pub struct TensorInfo {
 
 /// A mapped file of a format.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum WeightFile {
     /// A safetensors file.
     Safetensors(SafetensorsFile),

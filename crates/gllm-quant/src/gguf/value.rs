@@ -28,6 +28,7 @@ const ARRAY: u32 = 9;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 #[expect(missing_docs, reason = "the names say it")]
+#[non_exhaustive]
 pub enum Value {
     U8(u8),
     I8(i8),
@@ -48,6 +49,7 @@ pub enum Value {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 #[expect(missing_docs, reason = "the names say it")]
+#[non_exhaustive]
 pub enum Array {
     U8(Vec<u8>),
     I8(Vec<i8>),

@@ -193,7 +193,7 @@ fn files_are_described_without_their_elements() {
     assert_eq!(first.version(), 3);
     for file in files.files() {
         for name in file.names() {
-            let (info, tensor) = (file.describe(&name).expect("there"), file.get(&name).expect("there"));
+            let (info, tensor) = (file.describe(name).expect("there"), file.get(name).expect("there"));
             assert_eq!((info.shape, info.dtype, info.bytes), (tensor.shape, tensor.dtype, tensor.bytes.len()));
         }
     }

@@ -67,6 +67,7 @@ fn to_json(value: &Value) -> serde_json::Value {
             Array::U64(values) => json!(values),
             Array::I64(values) => json!(values),
             Array::F64(values) => json!(values.iter().map(bits_64).collect::<Vec<_>>()),
+            other => panic!("{other:?}"),
         },
         integer => json!(i64::try_from(integer.integer().expect("an integer")).expect("of 64 bits")),
     };

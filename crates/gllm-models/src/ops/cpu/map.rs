@@ -80,6 +80,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::float_cmp, reason = "limits are exact")]
     fn what_is_not_finite_stays_so() {
         for then in ALL {
             for isa in Isa::all() {
