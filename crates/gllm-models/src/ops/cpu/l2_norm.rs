@@ -57,7 +57,7 @@ mod tests {
     const FLOOR: f32 = 1e-12;
 
     fn rows(width: usize) -> Vec<f32> {
-        (0..3 * width).map(|i| (i as f32 * 0.37).sin() * 3.0).collect()
+        (1..=3 * width).map(|i| (i as f32 * 0.37).sin() * 3.0).collect()
     }
 
     #[test]
