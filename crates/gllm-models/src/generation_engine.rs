@@ -158,8 +158,8 @@ impl GenerationEngine {
     /// [`GenerationEngine::keep`]. What an earlier text has read of the same prompt isn't read again.
     ///
     /// # Errors
-    /// [`InvalidConfig`] for an option that is out of range, [`InferenceError`] for a prompt that has no text, or is too
-    /// long, or that the chat template refuses.
+    /// [`InvalidConfig`] for an option that is out of range or a prompt that has no text, [`InferenceError`] for one
+    /// that is too long, or that the chat template refuses.
     pub fn begin(&self, prompt: &Prompt, options: &GenerateOptions) -> Result<TextSequence> {
         let started = Instant::now();
         let sampling = options.sampling.clone().or(&self.defaults);

@@ -5,9 +5,13 @@ use std::path::Path;
 use gllm_core::Result;
 use gllm_quant::{DType, WeightFiles};
 
-/// Bytes that the weights at `path`, a folder or a GGUF file, take when they are loaded: a float takes four bytes, however
-/// many it has in the file, because it is widened to compute with it; what is quantised stays as it is. (On GPUs some
-/// quantised types are widened to half floats, and take more.) What is computed comes on top.
+/// Bytes that the weights at `path`, a folder or a GGUF file, take when they are loaded, as far as the files tell: four for
+/// each float, however many it has in the file, and what is quantised as it is. What is computed comes on top.
+///
+/// For floats that is an upper bound. Which of them become linear layers isn't known here, and those take less where they
+/// are multiplied in `bf16`, also if that is what [`gllm_core::Precision::Auto`] means, or in `int8`; embedding tables stay
+/// mapped on the CPU. What is quantised takes more than this where the device has no kernels for its type, as on GPUs: it
+/// is widened there.
 ///
 /// # Errors
 /// [`gllm_core::LoadError`] if there are no weights, or they are malformed.

@@ -13,10 +13,11 @@ use rayon::prelude::*;
 use crate::QueueConfig;
 use crate::engine::Engine;
 use crate::failure::{Computed, guarded};
-use crate::model::{Model, Sequence, lost};
+use crate::model::{Model, Sequence};
 use crate::observe::Observer;
 use crate::queue::inbox::{Requests, Ticket, stopped};
 use crate::queue::reply::Reply;
+use crate::reload::lost;
 use crate::schedule::{Id, Pass, Schedule};
 
 /// A request with the way back.
@@ -108,8 +109,9 @@ impl<E: Engine> Batching<'_, E> {
         });
         self.prepare_again();
         for (mut ticket, job) in wanted.into_iter().zip(prepared) {
-            ticket.leave_queue();
-            self.observer.waited(ticket.arrived.elapsed());
+            if let Some(waited) = ticket.leave_queue() {
+                self.observer.waited(waited);
+            }
             match job {
                 Ok(job) => self.add(ticket, job),
                 Err(error) => self.answer(ticket, Err(error)),

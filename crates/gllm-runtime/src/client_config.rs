@@ -38,11 +38,10 @@ impl ClientConfig {
 }
 
 impl Default for ClientConfig {
-    /// `models` in `GLLM_HOME`, else in `~/.gllm`; [`Device::Auto`], [`Precision::Auto`].
+    /// `models` in `GLLM_HOME`, else in `~/.gllm`; [`Device::Auto`], [`Precision::Auto`]. What `config.toml` and other
+    /// variables say is in [`ClientConfig::from_env`].
     fn default() -> Self {
-        let home = std::env::var_os("GLLM_HOME").map(PathBuf::from);
-        let home = home.or_else(|| std::env::home_dir().map(|user| user.join(".gllm")));
-        let models_dir = home.unwrap_or_else(|| ".gllm".into()).join("models");
+        let models_dir = gllm_hub::home().unwrap_or_else(|| ".gllm".into()).join("models");
         Self { models_dir, device: Device::Auto, precision: Precision::Auto, cache_type: CacheType::default() }
     }
 }

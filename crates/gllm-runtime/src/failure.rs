@@ -50,6 +50,15 @@ pub(crate) fn attempt<T>(tokens: usize, device: &str, work: impl FnOnce() -> Res
     Err(no_memory.map_or(Failure::Other(error), Failure::OutOfMemory))
 }
 
+/// The same, of work that may refuse what was asked: such an error is told as it is.
+pub(crate) fn attempt_request<T>(tokens: usize, device: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let done = attempt(tokens, device, || match work() {
+        Err(error) if !matches!(error, Error::Oom(_) | Error::InferenceError(_)) => Ok(Err(error)),
+        done => done.map(Ok),
+    });
+    done.unwrap_or_else(|failure| Err(failure.into_error()))
+}
+
 /// Turns a panic below into an error.
 pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work))

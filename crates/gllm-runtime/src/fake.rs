@@ -10,7 +10,7 @@ use crate::QueueConfig;
 use crate::engine::Engine;
 use crate::handle::{Handle, loaded};
 use crate::load::About;
-use crate::model::{Load, Loaded, Place};
+use crate::reload::{Load, Loaded, Place};
 
 /// A sequence of so many tokens, which gives [`answer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

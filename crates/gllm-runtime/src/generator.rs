@@ -135,10 +135,11 @@ impl GeneratorHandle {
     /// Writes a text, and waits for its end.
     ///
     /// # Errors
-    /// [`gllm_core::InvalidConfig`] for an option that is out of range; [`gllm_core::InferenceError`] for a prompt that
-    /// has no text, is too long for the context, or that the model's chat template refuses, for a request that was called
-    /// back or came too late, and if the computation fails; [`gllm_core::Error::Busy`] if the queue is full and the
-    /// request doesn't wait; [`gllm_core::Error::Oom`] for a text that there is no memory for.
+    /// [`gllm_core::InvalidConfig`] for an option that is out of range or a prompt that has no text;
+    /// [`gllm_core::InferenceError`] for a prompt that is too long for the context, or that the model's chat template
+    /// refuses, for a request that was called back or came too late, and if the computation fails;
+    /// [`gllm_core::Error::Busy`] if the queue is full and the request doesn't wait; [`gllm_core::Error::Oom`] for a
+    /// text that there is no memory for.
     pub fn generate(&self, request: impl Into<TextRequest>) -> Result<GenerationResponse> {
         self.stream(request)?.finish()
     }

@@ -3,17 +3,18 @@
 use std::fmt;
 use std::time::Instant;
 
-use gllm_core::{Device, Result};
+use gllm_core::Result;
 
 use crate::batching::{self, Work};
 use crate::engine::Engine;
 use crate::failure::guarded;
 use crate::load::{About, Found};
-use crate::model::{Limits, Load, Loaded, Model, Place};
+use crate::model::Model;
 use crate::observe::Observer;
 use crate::queue::inbox::{Inbox, Requests, Shutdown, deadline_exceeded, stopped};
 use crate::queue::reply::{Answer, Reply, reply};
 use crate::queue::wait::wait;
+use crate::reload::{Load, Loaded, Reloadable, from_found};
 use crate::{QueueConfig, RequestOptions};
 
 /// A way to the thread of a model. Clones share it.
@@ -29,13 +30,7 @@ impl<E: Engine> Handle<E> {
         load: fn(&Found) -> Result<(E, About)>,
         queue: QueueConfig,
     ) -> Result<(Self, Answer<About>)> {
-        let start = move || {
-            let found = find()?;
-            let (engine, about) = load(&found)?;
-            let loaded = Loaded { engine, device: about.device.clone(), is_cpu: found.is_on_cpu() };
-            Ok((loaded, about, reload(found, load)))
-        };
-        Self::start_with(start, queue)
+        Self::start_with(move || from_found(find()?, load), queue)
     }
 
     /// The same, whatever the model is loaded from.
@@ -59,9 +54,9 @@ impl<E: Engine> Handle<E> {
         match started {
             Ok((loaded, about, load)) => {
                 let observer = Observer::new(E::TASK, &about.info.alias);
-                let limits = Limits { bytes: queue.memory_limit, cpu_fallback: queue.cpu_fallback };
+                let model = Model::new(Reloadable::new(loaded, load, queue.cpu_fallback), queue.memory_limit);
                 ready.give(Ok(about));
-                batching::run(requests, Model::new(loaded, load, limits), queue, observer);
+                batching::run(requests, model, queue, observer);
                 tracing::debug!("the model's thread ends");
             }
             Err(error) => {
@@ -102,18 +97,6 @@ impl<E: Engine> Handle<E> {
     pub(crate) fn close_and_wait(&self, how: Shutdown) {
         let _ = wait(self.close(how), None);
     }
-}
-
-/// Loads a model again from where it was found.
-fn reload<E: Engine>(found: Found, load: fn(&Found) -> Result<(E, About)>) -> Load<E> {
-    Box::new(move |place| {
-        let found = match place {
-            Place::Asked => found.reopened()?,
-            Place::Cpu => found.on(Device::Cpu)?,
-        };
-        let (engine, about) = load(&found)?;
-        Ok(Loaded { engine, device: about.device, is_cpu: found.is_on_cpu() })
-    })
 }
 
 /// Waits for a model to be loaded.

@@ -17,6 +17,7 @@ mod model;
 mod observe;
 mod queue;
 mod queue_config;
+mod reload;
 mod request_options;
 mod reranker;
 mod runtime;

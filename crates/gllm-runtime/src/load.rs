@@ -1,6 +1,8 @@
 //! From the name of a model to one that is ready: store or download, device, weights.
 
+use std::any::Any;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use gllm_core::{
     Architecture, Device, Error, InvalidConfig, LoadError, LoadProblem, ModelInfo, ModelType, Precision, Result,
@@ -24,7 +26,11 @@ pub struct Found {
     device: OpenDevice,
     precision: Precision,
     cache_type: CacheType,
+    _held: Option<Held>,
 }
+
+/// What is dropped with the last [`Found`] of a model: where a thread owns the model, when that has ended.
+pub(crate) type Held = Arc<dyn Any + Send + Sync>;
 
 /// What is known about a loaded model.
 #[derive(Clone, Debug)]
@@ -56,7 +62,7 @@ pub fn find(model: &str, config: ClientConfig, progress: &mut dyn Progress) -> R
         None => gllm_models::model_type(&path)?,
     };
     let (name, ClientConfig { precision, cache_type, .. }) = (model.to_owned(), config);
-    Ok(Found { model_type, name, id, path, asked, device, precision, cache_type })
+    Ok(Found { model_type, name, id, path, asked, device, precision, cache_type, _held: None })
 }
 
 /// As [`find`], on a thread of its own.
@@ -64,9 +70,15 @@ pub fn find(model: &str, config: ClientConfig, progress: &mut dyn Progress) -> R
 /// # Errors
 /// As [`find`].
 pub async fn look(model: &str, config: ClientConfig) -> Result<Found> {
+    look_holding(model, config, None).await
+}
+
+/// The same, of a model that holds something, from now on.
+pub(crate) async fn look_holding(model: &str, config: ClientConfig, held: Option<Held>) -> Result<Found> {
     let (reply, answer) = crate::queue::reply::reply();
     let model = model.to_owned();
-    let look = move || reply.give(crate::failure::guarded(|| find(&model, config, &mut ())));
+    let find = move || find(&model, config, &mut ()).map(|found| Found { _held: held, ..found });
+    let look = move || reply.give(crate::failure::guarded(find));
     std::thread::Builder::new().name("gllm-fetch".into()).spawn(look)?;
     answer.await
 }
@@ -75,7 +87,7 @@ pub async fn look(model: &str, config: ClientConfig) -> Result<Found> {
 fn known(id: &ModelId) -> Option<&'static ModelInfo> {
     match id {
         ModelId::Hub(id) => ModelRegistry::builtin().entry(id).map(|entry| &entry.info),
-        ModelId::Local(_) => None,
+        _ => None,
     }
 }
 

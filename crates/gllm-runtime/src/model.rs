@@ -7,43 +7,16 @@ use gllm_core::{Error, InferenceError, OutOfMemory, Result};
 
 use crate::engine::Engine;
 use crate::failure::{Computed, Failure, attempt, guarded};
-
-/// Where a model is loaded to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// The device that was asked for.
-    Asked,
-    /// The CPU instead.
-    Cpu,
-}
-
-/// An engine with what is known of where it is.
-pub(crate) struct Loaded<E> {
-    pub(crate) engine: E,
-    /// The device, for people.
-    pub(crate) device: String,
-    pub(crate) is_cpu: bool,
-}
-
-/// Loads the model, as often as it is asked.
-pub(crate) type Load<E> = Box<dyn FnMut(Place) -> Result<Loaded<E>> + Send>;
+use crate::reload::{Loaded, Reloadable, lost};
 
 /// An engine, and how to get another.
 pub(crate) struct Model<E> {
-    /// `None` after it was lost.
-    loaded: Option<Loaded<E>>,
-    load: Load<E>,
-    limits: Limits,
-    /// On the CPU, for sequences that the device has no memory for.
+    /// On the CPU, for sequences that the device has no memory for. Dropped before `source`, as `source` says.
     spare: Option<E>,
+    source: Reloadable<E>,
+    /// Most bytes of a pass.
+    limit: Option<u64>,
     generation: u32,
-}
-
-/// What a model may take, and where it may be computed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    pub(crate) bytes: Option<u64>,
-    pub(crate) cpu_fallback: bool,
 }
 
 /// A sequence of a request: its job, what the job was made of, and its place there.
@@ -69,9 +42,9 @@ impl<E: Engine> Sequence<'_, E> {
 }
 
 impl<E: Engine> Model<E> {
-    /// A model that is loaded, and what loads it again.
-    pub(crate) fn new(loaded: Loaded<E>, load: Load<E>, limits: Limits) -> Self {
-        Self { loaded: Some(loaded), load, limits, spare: None, generation: 0 }
+    /// A model whose passes may take at most `limit` bytes beside the weights.
+    pub(crate) fn new(source: Reloadable<E>, limit: Option<u64>) -> Self {
+        Self { spare: None, source, limit, generation: 0 }
     }
 
     /// How often it was loaded again. Jobs of an earlier generation have to be prepared again.
@@ -81,10 +54,10 @@ impl<E: Engine> Model<E> {
 
     /// The engine, loaded again if it was lost.
     pub(crate) fn engine(&mut self) -> Result<&E> {
-        if self.loaded.is_none() && !self.reload() {
+        if self.source.loaded().is_none() && !self.reload() {
             return Err(lost().into_error());
         }
-        self.loaded.as_ref().map(|loaded| &loaded.engine).ok_or_else(|| lost().into_error())
+        self.source.loaded().map(|loaded| &loaded.engine).ok_or_else(|| lost().into_error())
     }
 
     /// What each sequence of a pass gives.
@@ -118,7 +91,7 @@ impl<E: Engine> Model<E> {
                 found.extend(self.compute_or_reload(second, generation, may_reload));
                 found
             }
-            Err(failure) if may_reload && !self.is_sound() => {
+            Err(failure) if may_reload && !self.source.loaded().is_some_and(is_sound) => {
                 tracing::warn!(?failure, "the model doesn't compute any more: it is loaded again");
                 if self.reload() { self.compute_anew(batch) } else { all(batch, &failure) }
             }
@@ -136,11 +109,11 @@ impl<E: Engine> Model<E> {
 
     /// A pass over all of `batch` at once.
     fn pass(&self, batch: &[Sequence<'_, E>]) -> Computed<Vec<E::Part>> {
-        let loaded = self.loaded.as_ref().ok_or_else(lost)?;
+        let loaded = self.source.loaded().ok_or_else(lost)?;
         let (engine, device) = (&loaded.engine, &loaded.device);
         let tokens = batch.iter().map(Sequence::tokens).sum();
         let needed = engine.needed_bytes(tokens);
-        if let Some(limit) = self.limits.bytes.filter(|limit| needed > *limit) {
+        if let Some(limit) = self.limit.filter(|limit| needed > *limit) {
             return Err(Failure::OutOfMemory(OutOfMemory {
                 tokens,
                 device: device.clone(),
@@ -160,7 +133,7 @@ impl<E: Engine> Model<E> {
 
     /// Asks the device, if it was the device that had no memory, to give back what it can.
     fn reclaim(&self, error: &OutOfMemory) {
-        if let Some(Loaded { engine, .. }) = self.loaded.as_ref().filter(|_| error.limit_bytes.is_none()) {
+        if let Some(Loaded { engine, .. }) = self.source.loaded().filter(|_| error.limit_bytes.is_none()) {
             let _ = guarded(|| {
                 engine.reclaim();
                 Ok(())
@@ -188,57 +161,23 @@ impl<E: Engine> Model<E> {
         found
     }
 
-    /// Whether the model computes what every sound model does.
-    fn is_sound(&self) -> bool {
-        let Some(Loaded { engine, device, .. }) = &self.loaded else { return false };
-        let probed = attempt(1, device, || {
-            let job = engine.prepare(&engine.probe())?;
-            engine.forward(&[(&job, 0)]).map(drop)
-        });
-        !matches!(probed, Err(Failure::Other(_)))
-    }
-
-    /// Loads the model again, where it was or else, if that is allowed, on the CPU; `false` if neither computes.
+    /// Loads the model again; `false` if it is lost.
     fn reload(&mut self) -> bool {
-        let was_on_cpu = self.loaded.as_ref().is_some_and(|loaded| loaded.is_cpu);
         self.spare = None;
-        // Both at once may be too much.
-        let old = self.loaded.take();
-        let _ = guarded(|| {
-            drop(old);
-            Ok(())
-        });
         self.generation += 1;
-        let may_use_cpu = self.limits.cpu_fallback && !was_on_cpu;
-        for place in [Some(Place::Asked), may_use_cpu.then_some(Place::Cpu)].into_iter().flatten() {
-            match guarded(|| (self.load)(place)) {
-                Ok(loaded) => {
-                    self.loaded = Some(loaded);
-                    if self.is_sound() {
-                        if place == Place::Cpu {
-                            tracing::warn!("the device is lost: the model is computed on the CPU from now on");
-                        }
-                        return true;
-                    }
-                }
-                Err(error) => tracing::warn!(%error, ?place, "the model can't be loaded again"),
-            }
-        }
-        self.loaded = None;
-        false
+        self.source.reload(is_sound)
     }
 
     /// A sequence that the device has no memory for.
     fn on_the_cpu(&mut self, sequence: &Sequence<'_, E>, error: OutOfMemory) -> Computed<E::Part> {
-        let is_on_cpu = self.loaded.as_ref().is_none_or(|loaded| loaded.is_cpu);
-        if is_on_cpu || !self.limits.cpu_fallback {
+        if !self.source.may_use_cpu() {
             return Err(Failure::OutOfMemory(error));
         }
         let engine = if let Some(engine) = &self.spare {
             engine
         } else {
-            match guarded(|| (self.load)(Place::Cpu)) {
-                Ok(loaded) => self.spare.insert(loaded.engine),
+            match self.source.load_on_cpu() {
+                Ok(engine) => self.spare.insert(engine),
                 Err(failed) => {
                     tracing::warn!(%failed, "the model can't be loaded onto the CPU");
                     return Err(Failure::OutOfMemory(error));
@@ -254,11 +193,16 @@ impl<E: Engine> Model<E> {
     }
 }
 
-fn all<E: Engine>(batch: &[Sequence<'_, E>], failure: &Failure) -> Vec<Computed<E::Part>> {
-    batch.iter().map(|_| Err(failure.clone())).collect()
+/// Whether a model computes what every sound one does.
+fn is_sound<E: Engine>(loaded: &Loaded<E>) -> bool {
+    let Loaded { engine, device, .. } = loaded;
+    let probed = attempt(1, device, || {
+        let job = engine.prepare(&engine.probe())?;
+        engine.forward(&[(&job, 0)]).map(drop)
+    });
+    !matches!(probed, Err(Failure::Other(_)))
 }
 
-/// Nothing is left that computes.
-pub(crate) fn lost() -> Failure {
-    Failure::Other(InferenceError::Device { reason: "the device is lost, and the model can't be loaded again".into() })
+fn all<E: Engine>(batch: &[Sequence<'_, E>], failure: &Failure) -> Vec<Computed<E::Part>> {
+    batch.iter().map(|_| Err(failure.clone())).collect()
 }

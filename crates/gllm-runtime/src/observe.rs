@@ -1,5 +1,5 @@
 //! What a model's thread tells the program's recorder of metrics, if it has one: the facade crate `metrics` has no cost
-//! without. Each has the labels `task` (`embed` or `rerank`) and `model`.
+//! without. Each has the labels `task` (`embed`, `rerank` or `generate`) and `model`.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -29,6 +29,7 @@ pub struct RequestOptions {
 /// Which requests a request goes before. One of a lower priority waits longer, but not for ever:
 /// [`crate::QueueConfig::max_wait`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Priority {
     /// Work in the background.
     Low,
@@ -41,6 +42,7 @@ pub enum Priority {
 
 /// What happens to a request where as many wait as may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum WhenFull {
     /// It waits for a place, at most until its deadline. Those who wait get a place in the order in which they came.
     #[default]

@@ -6,7 +6,8 @@
 //!
 //! Invariant: what is loaded, being loaded or about to leave takes no more than the limit, by the size of the weights
 //! ([`gllm_models::weight_bytes`]). A model leaves only when nobody has a lease of it, and has answered then what it was
-//! asked.
+//! asked. What it takes is given back by its own thread, at its end, so it counts as long as it is there, also where
+//! whoever loads it or makes it leave doesn't wait for that any more.
 
 mod kind;
 mod models;
@@ -14,7 +15,7 @@ mod models;
 use std::fmt;
 use std::future::poll_fn;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
@@ -22,7 +23,7 @@ use gllm_core::{InvalidConfig, ModelNotFound, OutOfMemory, Result};
 
 use self::kind::AnyHandle;
 use self::models::{Lookup, Models, Room};
-use crate::load::{look, refused};
+use crate::load::{look_holding, refused};
 use crate::queue::inbox::{Shutdown, deadline_exceeded, no_longer_wanted};
 use crate::queue::wait::wait;
 use crate::{
@@ -87,13 +88,14 @@ pub struct Lease<H> {
 struct Given {
     shared: Arc<Shared>,
     name: String,
+    load: u64,
 }
 
-/// A model that is loaded, or about to leave: unless it is here in the end, it is absent.
-struct Moving<'a> {
-    shared: &'a Shared,
-    name: &'a str,
-    is_here: bool,
+/// A model that is being loaded, is here or about to leave; when this is dropped it is absent. It goes with what was found
+/// of the model, first to the thread that looks, in the end to the model's own. A runtime ends without waiting for it.
+struct Presence {
+    shared: Weak<Shared>,
+    name: String,
 }
 
 impl Runtime {
@@ -179,14 +181,14 @@ impl Runtime {
     #[must_use]
     pub fn unload(&self, name: &str) -> bool {
         let Some(handle) = self.shared.change(|models| models.unload(name)) else { return false };
-        let _ = wait(self.shared.let_go(name, &handle, Shutdown::Drain), None);
+        let _ = wait(handle.close(Shutdown::Drain), None);
         true
     }
 
     /// Ends the threads of all models, leases or not, and waits until they are gone.
     pub fn shutdown(&self, how: Shutdown) {
-        for (name, handle) in self.shared.change(Models::unload_all) {
-            let _ = wait(self.shared.let_go(&name, &handle, how), None);
+        for (_, handle) in self.shared.change(Models::unload_all) {
+            let _ = wait(handle.close(how), None);
         }
     }
 
@@ -201,17 +203,17 @@ impl Runtime {
                 (state.models.lease(name), state.version)
             };
             match found {
-                Lookup::Here(handle) => return self.given(name, handle),
+                Lookup::Here(handle, load) => return self.given(name, load, handle),
                 Lookup::Wait => self.shared.changed(version).await,
-                Lookup::Load(model) => return self.load(name, &model, request, asked).await,
+                Lookup::Load(model, load) => return self.load((name, load), &model, request, asked).await,
                 Lookup::Unknown => return Err(self.unknown(name)),
             }
         }
     }
 
     /// Of a lease that was taken already.
-    fn given<H: ModelHandle>(&self, name: &str, handle: AnyHandle) -> Result<Lease<H>> {
-        let given = Given { shared: Arc::clone(&self.shared), name: name.into() };
+    fn given<H: ModelHandle>(&self, name: &str, load: u64, handle: AnyHandle) -> Result<Lease<H>> {
+        let given = Given { shared: Arc::clone(&self.shared), name: name.into(), load };
         let (expected, found) = (H::MODEL_TYPE, handle.model_type());
         let handle = H::of(handle).ok_or_else(|| refused(expected, name, found))?;
         Ok(Lease { handle, _given: given })
@@ -219,23 +221,22 @@ impl Runtime {
 
     async fn load<H: ModelHandle>(
         &self,
-        name: &str,
+        (name, load): (&str, u64),
         model: &str,
         request: &RequestOptions,
         asked: Instant,
     ) -> Result<Lease<H>> {
         let config = &self.shared.config;
-        let mut moving = Moving { shared: &self.shared, name, is_here: false };
-        let found = look(model, config.client.clone()).await?;
+        let presence = Presence { shared: Arc::downgrade(&self.shared), name: name.into() };
+        let found = look_holding(model, config.client.clone(), Some(Arc::new(presence))).await?;
         found.require(H::MODEL_TYPE)?;
         let texts = if H::MODEL_TYPE == gllm_core::ModelType::Generator { config.texts.memory_limit } else { None };
         let bytes = found.weight_bytes()?.saturating_add(texts.unwrap_or(0));
         self.make_room(name, bytes, request, asked).await?;
         tracing::info!(name, model, bytes, "a model is loaded");
         let handle = AnyHandle::start(found, config).await?;
-        moving.is_here = true;
-        self.shared.change(|models| models.loaded(name, handle.clone(), bytes));
-        self.given(name, handle)
+        self.shared.change(|models| models.loaded(name, load, handle.clone()));
+        self.given(name, load, handle)
     }
 
     /// Makes others leave until there is room.
@@ -250,7 +251,7 @@ impl Runtime {
                 Room::Never => return Err(self.no_room(bytes, "the model is larger than all may be together")),
                 Room::Leaves(other, handle) => {
                     tracing::info!(name = other, "a model leaves for another");
-                    self.shared.let_go(&other, &handle, Shutdown::Drain).await;
+                    handle.close(Shutdown::Drain).await;
                 }
                 Room::Wait if request.when_full == WhenFull::Busy => {
                     return Err(self.no_room(bytes, "the other models are in use"));
@@ -304,25 +305,19 @@ impl Shared {
         })
         .await;
     }
-
-    /// Waits until a model is gone that is about to leave.
-    async fn let_go(&self, name: &str, handle: &AnyHandle, how: Shutdown) {
-        let _leaving = Moving { shared: self, name, is_here: false };
-        handle.close(how).await;
-    }
 }
 
-impl Drop for Moving<'_> {
+impl Drop for Presence {
     fn drop(&mut self) {
-        if !self.is_here {
-            self.shared.change(|models| models.absent(self.name));
+        if let Some(shared) = self.shared.upgrade() {
+            shared.change(|models| models.absent(&self.name));
         }
     }
 }
 
 impl Drop for Given {
     fn drop(&mut self) {
-        self.shared.change(|models| models.give_back(&self.name));
+        self.shared.change(|models| models.give_back(&self.name, self.load));
     }
 }
 
@@ -345,3 +340,6 @@ impl fmt::Debug for Runtime {
         f.debug_struct("Runtime").field("models", &self.models()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,8 +21,8 @@ use crate::fake::about;
 use crate::generator::actor;
 use crate::generator::engine::TextEngine;
 use crate::handle::{Handle, loaded};
-use crate::model::{Load, Loaded, Place};
 use crate::queue::wait::wait;
+use crate::reload::{Load, Loaded, Place};
 use crate::{
     CancelToken, GeneratorHandle, Priority, QueueConfig, RequestOptions, Shutdown, TextRequest, TextsConfig, WhenFull,
 };

@@ -40,6 +40,8 @@ impl Iterator for Generation<'_> {
         if self.has_failed || text.finish_reason().is_some() {
             return None;
         }
+        // A panic leaves it at that.
+        self.has_failed = true;
         let advanced = self.engine.advance(&mut [text], READ_TOKENS);
         let advanced = advanced.and_then(|outcomes| outcomes.into_iter().collect::<Result<()>>());
         self.has_failed = advanced.is_err();

@@ -162,9 +162,7 @@ fn names_come_before_patterns_and_patterns_before_linear() {
 
 #[test]
 fn of_groups_that_fit_alike_the_first_in_the_file_counts() {
-    let group = |pattern: &str, bits: u32| {
-        json!({"targets": [pattern], "weights": {"num_bits": bits, "strategy": "channel"}, "format": "pack-quantized"})
-    };
+    let group = |pattern: &str, bits: u32| json!({"targets": [pattern], "weights": {"num_bits": bits, "strategy": "channel"}, "format": "pack-quantized"});
     let mut config = packed();
     config["config_groups"] = json!({"group_2": group("re:.*mlp", 8), "group_10": group("re:.*down_proj", 4)});
     assert_eq!(bits(&config, "model.layers.0.mlp.down_proj"), Some(8));

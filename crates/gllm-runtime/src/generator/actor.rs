@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use gllm_core::{Device, InferenceError, Result};
-use gllm_models::{GenerateOptions, GenerationEngine, Prompt};
+use gllm_core::Result;
+use gllm_models::{GenerateOptions, Prompt};
 
 use super::batch::Batch;
 use super::engine::TextEngine;
@@ -11,29 +11,17 @@ use super::telemetry::Telemetry;
 use super::{GenerateRequest, TextsConfig};
 use crate::failure::{Failure, attempt, guarded};
 use crate::load::{About, Found};
-use crate::model::{Load, Loaded, Place};
 use crate::queue::inbox::{Inbox, Requests, stopped};
 use crate::queue::reply::{Answer, reply};
-
-/// A model that writes texts, and how to get another where it has become unsound.
-struct Model<E> {
-    /// `None` after it was lost.
-    loaded: Option<Loaded<E>>,
-    load: Load<E>,
-    cpu_fallback: bool,
-}
+use crate::reload::{Load, Loaded, Reloadable, from_found, lost};
 
 /// Starts a thread that finds and loads a model and then writes texts. What is known of the model comes when it is loaded;
-/// if it can't be, that says why, and requests are answered with [`InferenceError::Stopped`].
+/// if it can't be, that says why, and requests are answered with [`gllm_core::InferenceError::Stopped`].
 pub(super) fn start(
     find: impl FnOnce() -> Result<Found> + Send + 'static,
     config: TextsConfig,
 ) -> Result<(Inbox<GenerateRequest>, Answer<About>)> {
-    let start = move || {
-        let (loaded, about, found) = loaded(find()?)?;
-        Ok((loaded, about, reload(found)))
-    };
-    start_with(start, config)
+    start_with(move || from_found(find()?, Found::load_generator), config)
 }
 
 /// The same, whatever the model is loaded from.
@@ -45,9 +33,9 @@ pub(crate) fn start_with<E: TextEngine>(
     let (ready, is_ready) = reply();
     let body = move |mut requests: Requests<GenerateRequest>| match guarded(start) {
         Ok((loaded, about, load)) => {
-            let telemetry = Telemetry::new(&about.info.alias);
+            let batch = Batch::new(config, Telemetry::new(&about.info.alias));
             ready.give(Ok(about));
-            serve(loaded, load, config, telemetry, requests);
+            serve(requests, Reloadable::new(loaded, load, config.cpu_fallback), batch);
             tracing::debug!("the model's thread ends");
         }
         Err(error) => {
@@ -61,32 +49,8 @@ pub(crate) fn start_with<E: TextEngine>(
     Ok((Inbox::spawn("gllm-generate", config.capacity, body)?, is_ready))
 }
 
-fn loaded(found: Found) -> Result<(Loaded<GenerationEngine>, About, Found)> {
-    let (engine, about) = found.load_generator()?;
-    Ok((Loaded { engine, device: about.device.clone(), is_cpu: found.is_on_cpu() }, about, found))
-}
-
-/// Loads a model again from where it was found.
-fn reload(found: Found) -> Load<GenerationEngine> {
-    Box::new(move |place| {
-        let found = match place {
-            Place::Asked => found.reopened()?,
-            Place::Cpu => found.on(Device::Cpu)?,
-        };
-        Ok(loaded(found)?.0)
-    })
-}
-
 /// Answers requests until there won't be any more.
-fn serve<E: TextEngine>(
-    loaded: Loaded<E>,
-    load: Load<E>,
-    config: TextsConfig,
-    telemetry: Telemetry,
-    mut requests: Requests<GenerateRequest>,
-) {
-    let mut model = Model { loaded: Some(loaded), load, cpu_fallback: config.cpu_fallback };
-    let mut batch = Batch::new(config, telemetry);
+fn serve<E: TextEngine>(mut requests: Requests<GenerateRequest>, mut model: Reloadable<E>, mut batch: Batch<E::Text>) {
     loop {
         if batch.is_idle() {
             let Some(ticket) = requests.next() else { return };
@@ -100,14 +64,14 @@ fn serve<E: TextEngine>(
             continue;
         }
         requests.sweep(Instant::now());
-        if model.loaded.is_none() {
-            model.reload(&mut batch);
+        if model.loaded().is_none() {
+            reload(&mut model, &mut batch);
         }
-        match &model.loaded {
-            Some(Loaded { engine, device, .. }) => {
-                if batch.step(engine, device).is_err() && !is_sound(engine, device) {
+        match model.loaded() {
+            Some(loaded) => {
+                if batch.step(&loaded.engine, &loaded.device).is_err() && !is_sound(loaded) {
                     tracing::warn!("the model doesn't compute any more: it is loaded again");
-                    model.reload(&mut batch);
+                    reload(&mut model, &mut batch);
                 }
             }
             None => batch.refuse(&lost()),
@@ -115,44 +79,21 @@ fn serve<E: TextEngine>(
     }
 }
 
-impl<E: TextEngine> Model<E> {
-    /// Loads the model again, where it was or else, if that is allowed, on the CPU. Nothing is written meanwhile.
-    fn reload(&mut self, batch: &mut Batch<E::Text>) {
-        let was_on_cpu = self.loaded.as_ref().is_some_and(|loaded| loaded.is_cpu);
-        // Both at once may be too much.
-        let old = self.loaded.take();
-        let _ = guarded(|| {
-            drop(old);
-            Ok(())
-        });
-        let may_use_cpu = self.cpu_fallback && !was_on_cpu;
-        for place in [Some(Place::Asked), may_use_cpu.then_some(Place::Cpu)].into_iter().flatten() {
-            match guarded(|| (self.load)(place)) {
-                Ok(loaded) if is_sound(&loaded.engine, &loaded.device) => {
-                    if place == Place::Cpu {
-                        tracing::warn!("the device is lost: the model is computed on the CPU from now on");
-                    }
-                    batch.move_to(&loaded.engine);
-                    self.loaded = Some(loaded);
-                    return;
-                }
-                Ok(_) => tracing::warn!(?place, "the model doesn't compute after it was loaded again"),
-                Err(error) => tracing::warn!(%error, ?place, "the model can't be loaded again"),
-            }
-        }
+/// Loads the model again. Nothing is written meanwhile; those that were begun go on with it.
+fn reload<E: TextEngine>(model: &mut Reloadable<E>, batch: &mut Batch<E::Text>) {
+    model.reload(is_sound);
+    if let Some(Loaded { engine, .. }) = model.loaded() {
+        batch.move_to(engine);
     }
 }
 
 /// Whether a model writes what every sound one does.
-fn is_sound<E: TextEngine>(engine: &E, device: &str) -> bool {
+fn is_sound<E: TextEngine>(loaded: &Loaded<E>) -> bool {
+    let Loaded { engine, device, .. } = loaded;
     let options = GenerateOptions { max_new_tokens: Some(1), ..GenerateOptions::default() };
     let written = attempt(1, device, || {
         let Ok(mut text) = engine.begin(&Prompt::Raw("a".into()), &options) else { return Ok(()) };
         engine.advance(&mut [&mut text], usize::MAX)?.into_iter().collect::<Result<()>>()
     });
     !matches!(written, Err(Failure::Other(_)))
-}
-
-fn lost() -> Failure {
-    Failure::Other(InferenceError::Device { reason: "the device is lost, and the model can't be loaded again".into() })
 }

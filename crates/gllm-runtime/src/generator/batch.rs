@@ -16,7 +16,7 @@ use super::engine::{Text, TextEngine};
 use super::telemetry::Telemetry;
 use super::{GenerateRequest, TextsConfig};
 use crate::Priority;
-use crate::failure::{Computed, Failure, attempt, guarded};
+use crate::failure::{Computed, Failure, attempt, attempt_request, guarded};
 use crate::queue::inbox::{Ticket, stopped};
 
 /// Texts of one model.
@@ -158,11 +158,11 @@ impl<T: Text> Batch<T> {
             let Some(place) = (0..self.waiting.len()).min_by_key(due) else { return };
             let Waiting { mut ticket, text } = self.waiting.remove(place);
             let GenerateRequest { prompt, options, .. } = &ticket.work;
-            let begun = text.map_or_else(|| attempt(0, device, || engine.begin(prompt, options)), Ok);
+            let begun = text.map_or_else(|| attempt_request(0, device, || engine.begin(prompt, options)), Ok);
             let text = match begun {
                 Ok(text) => text,
-                Err(failure) => {
-                    end(&self.telemetry, ticket, Err(failure.into_error()));
+                Err(error) => {
+                    end(&self.telemetry, ticket, Err(error));
                     continue;
                 }
             };
@@ -173,9 +173,8 @@ impl<T: Text> Batch<T> {
                 self.waiting.push(Waiting { ticket, text: Some(text) });
                 return;
             } else {
-                if text.written() == 0 {
-                    ticket.leave_queue();
-                    self.telemetry.waited(ticket.arrived.elapsed());
+                if let Some(waited) = ticket.leave_queue() {
+                    self.telemetry.waited(waited);
                 }
                 self.running.push(Running { ticket, written: text.written(), text });
             }

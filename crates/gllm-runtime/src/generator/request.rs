@@ -30,6 +30,7 @@ pub struct TextRequest {
 
 /// What a text follows.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum TextInput {
     /// What a user asks, for a model with a chat template; goes to another one as it is.
     Text(String),

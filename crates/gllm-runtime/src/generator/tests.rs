@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 #[cfg(feature = "async")]
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -11,12 +12,13 @@ use std::time::Duration;
 
 use gllm_core::{Error, FinishReason, GenerationTimings, InferenceError, InvalidConfig, OutOfMemory, Usage};
 use gllm_models::{GenerateOptions, Prompt};
+use metrics::{Counter, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
 use super::actor::start_with;
 use super::engine::{Text, TextEngine};
 use super::*;
 use crate::fake::about;
-use crate::model::{Load, Loaded};
+use crate::reload::{Load, Loaded, Place};
 use crate::{CancelToken, Priority, RequestOptions, WhenFull};
 
 /// Bytes of a token.
@@ -39,6 +41,44 @@ type Steps = Arc<Mutex<Vec<(Vec<String>, usize)>>>;
 struct Fake {
     plan: RefCell<Plan>,
     steps: Steps,
+}
+
+/// How often the metrics say that a text has left the queue.
+#[derive(Default)]
+struct Queued {
+    times: AtomicUsize,
+}
+
+#[derive(Default)]
+struct QueueRecorder {
+    queued: Arc<Queued>,
+}
+
+impl HistogramFn for Queued {
+    fn record(&self, _: f64) {
+        self.times.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Recorder for QueueRecorder {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::noop()
+    }
+
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::noop()
+    }
+
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        match key.name() {
+            "gllm_queue_seconds" => Histogram::from_arc(Arc::clone(&self.queued)),
+            _ => Histogram::noop(),
+        }
+    }
 }
 
 impl Letters {
@@ -133,7 +173,7 @@ impl TextEngine for Fake {
 }
 
 /// A handle, what loads the model again is told where to, and the steps.
-type Started = (GeneratorHandle, Receiver<crate::model::Place>, Steps);
+type Started = (GeneratorHandle, Receiver<Place>, Steps);
 
 fn start(config: TextsConfig, plan: impl FnMut(usize, &[String]) -> Result<()> + Send + 'static) -> Started {
     let steps = Arc::new(Mutex::new(Vec::new()));
@@ -277,6 +317,27 @@ fn where_memory_runs_out_fewer_texts_are_written_together() {
 }
 
 #[test]
+fn each_text_leaves_the_queue_once() {
+    let recorder: &'static QueueRecorder = Box::leak(Box::<QueueRecorder>::default());
+    let short = move |number, texts: &[String]| {
+        if number == 0 {
+            // For what the thread does from now on.
+            std::mem::forget(metrics::set_default_local_recorder(recorder));
+        }
+        thread::sleep(Duration::from_millis(1));
+        match texts.len() {
+            0..3 => Ok(()),
+            _ => Err(InferenceError::Device { reason: "out of memory".into() }.into()),
+        }
+    };
+    let (handle, _, steps) = start(TextsConfig::default(), short);
+    handle.generate(request("a", 1)).expect("a text");
+    all_are_right(ten(&handle));
+    assert!(steps.lock().expect("steps").iter().any(|(texts, _)| texts.len() > 2), "none was set back");
+    assert_eq!(recorder.queued.times.load(Ordering::Relaxed), 10);
+}
+
+#[test]
 fn texts_wait_where_keys_and_values_would_be_too_large() {
     let limit = 60 * BYTES as u64;
     let config = TextsConfig { memory_limit: Some(limit), ..TextsConfig::default() };
@@ -298,8 +359,11 @@ fn what_is_wrong_with_a_text_fails_it_alone() {
     let (handle, ..) = start(TextsConfig::default(), slow);
     let wrong = ["bad", "worse", "ab!"].map(|prompt| handle.stream(request(prompt, 12)).expect("a place"));
     all_are_right(ten(&handle));
-    let said = wrong.map(|stream| stream.finish().expect_err("wrong").to_string());
-    assert!(said[0].contains("a good one") && said[1].contains("worse") && said[2].contains("may follow"), "{said:?}");
+    let [bad, worse, no_token] = wrong.map(|stream| stream.finish().expect_err("wrong"));
+    assert!(matches!(&bad, Error::InvalidConfig(error) if error.expected == "a good one"), "{bad}");
+    let is = |error: &Error, expected| matches!(error, Error::InferenceError(error) if *error == expected);
+    assert!(is(&worse, InferenceError::Panicked { reason: "worse".into() }), "{worse}");
+    assert!(is(&no_token, InferenceError::Constraint { reason: "nothing may follow".into() }), "{no_token}");
 }
 
 #[test]
@@ -406,6 +470,6 @@ fn asynchronous_texts_are_the_same_and_end_when_they_are_dropped() {
     let text = wait(handle.generate(request("abc", 30)), None).expect("no deadline").expect("a text");
     assert_eq!(text.text, expected("abc", 30));
     let error = wait(handle.generate(request("bad", 30)), None).expect("no deadline").expect_err("bad");
-    assert!(error.to_string().contains("a good one"), "{error}");
+    assert!(matches!(&error, Error::InvalidConfig(error) if error.expected == "a good one"), "{error}");
     let _ = wait(handle.shutdown(Shutdown::Drain), None);
 }

@@ -4,7 +4,7 @@
 //! accepted, and what was on its way is dropped, which answers it.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gllm_core::{Busy, Error, InferenceError, Result};
 
@@ -16,6 +16,7 @@ use crate::RequestOptions;
 
 /// How a model's thread ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Shutdown {
     /// Requests that are there are answered first.
     Drain,
@@ -46,7 +47,7 @@ pub(crate) struct Ticket<W> {
     /// When it was sent.
     pub(crate) arrived: Instant,
     /// Open while it waits.
-    queued: tracing::Span,
+    queued: Option<tracing::Span>,
     _place: Place,
 }
 
@@ -83,7 +84,7 @@ impl<W: Send + 'static> Inbox<W> {
             work,
             options: options.clone(),
             arrived: Instant::now(),
-            queued: tracing::debug_span!("queue"),
+            queued: Some(tracing::debug_span!("queue")),
             _place: place,
         };
         self.shared.sender.send(Message::Work(ticket)).map_err(|_| stopped("it can't be reached"))
@@ -118,9 +119,9 @@ impl<W> Ticket<W> {
         self.work
     }
 
-    /// Notes that it doesn't wait any more.
-    pub(crate) fn leave_queue(&mut self) {
-        self.queued = tracing::Span::none();
+    /// Notes that it doesn't wait any more; how long it did, the first time.
+    pub(crate) fn leave_queue(&mut self) -> Option<Duration> {
+        self.queued.take().map(|_| self.arrived.elapsed())
     }
 
     /// The error that answers a request which isn't wanted any more, if it isn't.

@@ -12,6 +12,7 @@ use crate::{EmbedderHandle, GeneratorHandle, RerankerHandle};
 /// A handle of a model of some kind.
 #[derive(Clone, Debug)]
 #[doc(hidden)]
+#[non_exhaustive]
 pub enum AnyHandle {
     Embedder(EmbedderHandle),
     Reranker(RerankerHandle),

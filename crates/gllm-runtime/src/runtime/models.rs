@@ -19,6 +19,8 @@ struct Entry<H> {
     /// What is to be loaded.
     model: String,
     slot: Slot<H>,
+    /// How often it was loaded, or began to be.
+    load: u64,
     /// When it was used last.
     used: u64,
 }
@@ -42,12 +44,12 @@ enum Slot<H> {
 pub(super) enum Lookup<H> {
     /// There is none of this name.
     Unknown,
-    /// It is here, and has a lease more.
-    Here(H),
+    /// It is here, and has a lease more, of this load.
+    Here(H, u64),
     /// It comes or goes: ask again later.
     Wait,
-    /// It has to be loaded, by who was told so.
-    Load(String),
+    /// This has to be loaded, by who was told so, and that is this load.
+    Load(String, u64),
 }
 
 /// What becomes of who needs room.
@@ -85,7 +87,7 @@ impl<H: Clone> Models<H> {
     /// Calls `model` by `name`. `false` if another one is called so.
     pub(super) fn add(&mut self, name: &str, model: &str) -> bool {
         let entry = self.entries.entry(name.to_owned());
-        entry.or_insert_with(|| Entry { model: model.to_owned(), slot: Slot::Absent, used: 0 }).model == model
+        entry.or_insert_with(|| Entry { model: model.to_owned(), slot: Slot::Absent, load: 0, used: 0 }).model == model
     }
 
     /// Takes a lease of a model, or says what has to be done first.
@@ -96,20 +98,22 @@ impl<H: Clone> Models<H> {
             Slot::Loaded { handle, leases, .. } => {
                 *leases += 1;
                 entry.used = self.clock;
-                Lookup::Here(handle.clone())
+                Lookup::Here(handle.clone(), entry.load)
             }
             Slot::Loading(_) | Slot::Leaving(_) => Lookup::Wait,
             Slot::Absent => {
                 entry.slot = Slot::Loading(0);
-                Lookup::Load(entry.model.clone())
+                entry.load += 1;
+                Lookup::Load(entry.model.clone(), entry.load)
             }
         }
     }
 
-    /// Gives a lease back.
-    pub(super) fn give_back(&mut self, name: &str) {
+    /// Gives a lease of this `load` back. One that outlives what it is of isn't counted among those of a later load.
+    pub(super) fn give_back(&mut self, name: &str, load: u64) {
         self.clock += 1;
         if let Some(entry) = self.entries.get_mut(name)
+            && entry.load == load
             && let Slot::Loaded { leases, .. } = &mut entry.slot
         {
             *leases = leases.saturating_sub(1);
@@ -137,10 +141,13 @@ impl<H: Clone> Models<H> {
         }
     }
 
-    /// Notes that a model is loaded that takes `bytes`; who loaded it has a lease.
-    pub(super) fn loaded(&mut self, name: &str, handle: H, bytes: u64) {
+    /// Notes that a model is loaded, unless it is gone already; who loaded it has a lease.
+    pub(super) fn loaded(&mut self, name: &str, load: u64, handle: H) {
         self.clock += 1;
-        if let Some(entry) = self.entries.get_mut(name) {
+        if let Some(entry) = self.entries.get_mut(name)
+            && entry.load == load
+            && let Slot::Loading(bytes) = entry.slot
+        {
             entry.slot = Slot::Loaded { handle, bytes, leases: 1 };
             entry.used = self.clock;
         }
@@ -215,12 +222,18 @@ mod tests {
         models
     }
 
+    /// Loads a model of 10 bytes, and leases it.
+    fn load(models: &mut Models<u32>, name: &str, handle: u32) -> u64 {
+        let Lookup::Load(model, load) = models.lease(name) else { panic!("it isn't absent") };
+        assert_eq!((model, models.make_room(name, 10)), (name.to_uppercase(), Room::Taken));
+        models.loaded(name, load, handle);
+        load
+    }
+
     /// Loads a model of 10 bytes and gives it back.
     fn use_once(models: &mut Models<u32>, name: &str, handle: u32) {
-        assert_eq!(models.lease(name), Lookup::Load(name.to_uppercase()));
-        assert_eq!(models.make_room(name, 10), Room::Taken);
-        models.loaded(name, handle, 10);
-        models.give_back(name);
+        let load = load(models, name, handle);
+        models.give_back(name, load);
     }
 
     #[test]
@@ -228,15 +241,15 @@ mod tests {
         let mut models = models(20);
         use_once(&mut models, "a", 1);
         use_once(&mut models, "b", 2);
-        assert_eq!(models.lease("a"), Lookup::Here(1));
-        models.give_back("a");
-        assert_eq!(models.lease("c"), Lookup::Load("C".into()));
+        assert_eq!(models.lease("a"), Lookup::Here(1, 1));
+        models.give_back("a", 1);
+        assert_eq!(models.lease("c"), Lookup::Load("C".into(), 1));
         assert_eq!(models.make_room("c", 10), Room::Leaves("b".into(), 2));
         // Until it is gone it takes what it took.
         assert_eq!((models.bytes(), models.lease("b")), (20, Lookup::Wait));
         models.absent("b");
         assert_eq!(models.make_room("c", 10), Room::Taken);
-        models.loaded("c", 3, 10);
+        models.loaded("c", 1, 3);
         let loaded = models.states().into_iter().map(|state| (state.bytes, state.leases)).collect::<Vec<_>>();
         assert_eq!(loaded, [(Some(10), 0), (None, 0), (Some(10), 1)]);
     }
@@ -246,22 +259,46 @@ mod tests {
         let mut models = models(20);
         use_once(&mut models, "a", 1);
         use_once(&mut models, "b", 2);
-        assert_eq!([models.lease("a"), models.lease("b")], [Lookup::Here(1), Lookup::Here(2)]);
-        assert_eq!(models.lease("c"), Lookup::Load("C".into()));
+        assert_eq!([models.lease("a"), models.lease("b")], [Lookup::Here(1, 1), Lookup::Here(2, 1)]);
+        assert_eq!(models.lease("c"), Lookup::Load("C".into(), 1));
         assert_eq!(models.make_room("c", 10), Room::Wait);
         assert_eq!(models.unload("a"), None);
-        models.give_back("a");
+        models.give_back("a", 1);
         assert_eq!(models.make_room("c", 10), Room::Leaves("a".into(), 1));
         assert_eq!(models.make_room("c", 21), Room::Never);
     }
 
     #[test]
+    fn a_lease_that_outlives_its_model_is_not_one_of_the_next() {
+        let mut models = models(10);
+        let first = load(&mut models, "a", 1);
+        assert_eq!(models.unload_all(), [("a".into(), 1)]);
+        models.absent("a");
+        let second = load(&mut models, "a", 2);
+        models.give_back("a", first);
+        assert_eq!(models.unload("a"), None);
+        models.give_back("a", second);
+        assert_eq!(models.unload("a"), Some(2));
+    }
+
+    #[test]
+    fn what_is_gone_before_it_is_said_to_be_here_stays_gone() {
+        let mut models = models(10);
+        assert_eq!(models.lease("a"), Lookup::Load("A".into(), 1));
+        models.absent("a");
+        models.loaded("a", 1, 1);
+        assert_eq!(models.lease("a"), Lookup::Load("A".into(), 2));
+        models.loaded("a", 1, 1);
+        assert_eq!(models.lease("a"), Lookup::Wait);
+    }
+
+    #[test]
     fn it_is_loaded_once_and_again_where_that_failed() {
         let mut models = models(20);
-        assert_eq!(models.lease("a"), Lookup::Load("A".into()));
+        assert_eq!(models.lease("a"), Lookup::Load("A".into(), 1));
         assert_eq!(models.lease("a"), Lookup::Wait);
         models.absent("a");
-        assert_eq!(models.lease("a"), Lookup::Load("A".into()));
+        assert_eq!(models.lease("a"), Lookup::Load("A".into(), 2));
         assert_eq!(models.lease("d"), Lookup::Unknown);
         assert!(models.add("a", "A") && !models.add("a", "other"));
     }
