@@ -8,6 +8,7 @@
 //! Source: <https://arxiv.org/abs/2506.05176>, the model cards, `LogitScore` of sentence-transformers.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use burn::tensor::Device;
 use gllm_core::{LoadError, LoadProblem, Result};
@@ -60,8 +61,10 @@ pub(crate) struct Prompts {
     tokens: Vec<Tokens>,
     /// How many tokens all of them begin with.
     n_shared: usize,
-    /// What is kept of those.
-    start: KvCache,
+    /// Most of those that are read at once.
+    batch_tokens: usize,
+    /// What is kept of those, once one of the prompts is read: what only waits takes no more than its tokens.
+    start: OnceLock<KvCache>,
 }
 
 /// Where the row of a head comes from.
@@ -151,36 +154,45 @@ impl DecoderReranker {
         })
     }
 
-    /// Reads what `prompts` begin with in common, once, at most `batch_tokens` tokens at a time.
-    pub(crate) fn prompts(&self, tokens: Vec<Tokens>, batch_tokens: usize) -> Result<Prompts> {
+    /// Prompts of which is read once what they begin with in common, at most `batch_tokens` tokens at a time.
+    pub(crate) fn prompts(&self, tokens: Vec<Tokens>, batch_tokens: usize) -> Prompts {
         // Stretched by how long a text is, keys depend on how much is read at once.
         let is_shared = !matches!(self.decoder.config().rotary.scaling, RotaryScaling::DynamicNtk { .. });
         let n_shared = if is_shared { shared(&tokens) } else { 0 };
-        let start = self.read(&tokens, n_shared, batch_tokens)?;
-        Ok(Prompts { tokens, n_shared, start })
+        Prompts { tokens, n_shared, batch_tokens, start: OnceLock::new() }
     }
 
     /// The logits of prompts, each given by those it is among and its place there.
     pub(crate) fn forward(&self, batch: &[(&Prompts, usize)]) -> Result<Vec<f32>> {
         let rest: Vec<&[u32]> = batch.iter().map(|&(prompts, place)| prompts.rest(place)).collect();
-        let starts = batch.iter().map(|(prompts, _)| prompts.start.clone());
+        let starts = batch.iter().map(|(prompts, _)| self.start(prompts)).collect::<Result<Vec<_>>>()?;
         let hidden = self.decoder.forward_to_the_end(rest.into_iter().zip(starts).collect(), Wanted::Last)?;
         to_host(self.head.forward(hidden))
     }
 
-    /// What is kept of the first `n_shared` tokens of `prompts`, which all of them have in common.
-    fn read(&self, prompts: &[Tokens], n_shared: usize, batch_tokens: usize) -> Result<KvCache> {
-        let longest = prompts.iter().map(|prompt| prompt.ids.len()).max().unwrap_or(0);
+    /// What is kept of the tokens that all of `prompts` have in common, which are read for the first of them.
+    fn start(&self, prompts: &Prompts) -> Result<KvCache> {
+        if let Some(start) = prompts.start.get() {
+            return Ok(start.clone());
+        }
+        let Prompts { tokens, n_shared, batch_tokens, start } = prompts;
+        let longest = tokens.iter().map(|prompt| prompt.ids.len()).max().unwrap_or(0);
         let mut cache = self.decoder.new_cache(longest);
-        let shared = prompts.first().map_or(&[][..], |prompt| &prompt.ids[..n_shared]);
-        for tokens in shared.chunks(batch_tokens) {
+        let shared = tokens.first().map_or(&[][..], |prompt| &prompt.ids[..*n_shared]);
+        for tokens in shared.chunks(*batch_tokens) {
             self.decoder.forward(&mut [Step { tokens, cache: &mut cache }], Wanted::Last)?;
         }
-        Ok(cache)
+        Ok(start.get_or_init(|| cache).clone())
     }
 }
 
 impl Prompts {
+    /// Whether what they have in common has been read.
+    #[cfg(all(test, feature = "cpu"))]
+    pub(crate) fn is_begun(&self) -> bool {
+        self.start.get().is_some()
+    }
+
     /// All tokens of each.
     pub(crate) fn tokens(&self) -> &[Tokens] {
         &self.tokens

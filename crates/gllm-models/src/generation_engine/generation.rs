@@ -57,3 +57,31 @@ impl Drop for Generation<'_> {
         }
     }
 }
+
+#[cfg(all(test, feature = "cpu"))]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::path::Path;
+
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::{CacheType, DecoderConfig, GenerateOptions, KvCache, Prompt};
+
+    #[test]
+    fn what_a_panic_leaves_of_a_text_is_not_kept() {
+        let path = Path::new("../../tests/golden/decoders/qwen2.gguf");
+        let engine = GenerationEngine::load(path, &Device::flex()).expect("a model");
+        let (prompt, options) = (Prompt::Raw("the cat".into()), GenerateOptions::default());
+        let mut generation = engine.start(&prompt, &options).expect("a text");
+        // A cache without blocks: the tokens are noted, then there is no place for their keys and values.
+        let config = DecoderConfig { num_hidden_layers: 0, ..engine.model.config().clone() };
+        generation.text.read_again(KvCache::new(&config, CacheType::default(), engine.max_length(), &Device::flex()));
+        catch_unwind(AssertUnwindSafe(|| generation.next())).expect_err("a panic");
+        assert!(!generation.text.cache().tokens().is_empty());
+        drop(generation);
+        let tokens = engine.tokens(&prompt, &options).expect("tokens");
+        assert!(engine.prefixes().take(&tokens).is_none());
+        engine.generate(&prompt, &options).expect("a text");
+    }
+}

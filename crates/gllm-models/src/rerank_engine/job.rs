@@ -28,7 +28,7 @@ pub struct RerankJob {
 #[derive(Debug)]
 enum Sequences {
     Pairs(Vec<Tokens>),
-    /// A decoder has read what they begin with in common.
+    /// A decoder reads what they begin with in common when it reads the first of them.
     Prompts(Prompts),
 }
 
@@ -56,7 +56,7 @@ impl RerankJob {
 }
 
 impl RerankEngine {
-    /// Checks the options and tokenizes the pairs; a decoder reads what all of them begin with.
+    /// Checks the options and tokenizes the pairs; nothing is computed.
     ///
     /// # Errors
     /// As [`RerankEngine::rerank`].
@@ -93,7 +93,7 @@ impl RerankEngine {
                 (Sequences::Pairs(tokens), lengths)
             }
             Model::Decoder(model) => {
-                let prompts = model.prompts(tokens, options.batch_tokens)?;
+                let prompts = model.prompts(tokens, options.batch_tokens);
                 let lengths = prompts.lengths();
                 (Sequences::Prompts(prompts), lengths)
             }
@@ -164,5 +164,27 @@ impl RerankEngine {
         let prompt_tokens = tokens.iter().map(|tokens| tokens.ids.len()).sum();
         let usage = Usage { prompt_tokens, total_tokens: prompt_tokens };
         Ok(RerankResponse { results, usage, truncated, query_truncated })
+    }
+}
+
+#[cfg(all(test, feature = "cpu"))]
+mod tests {
+    use std::path::Path;
+
+    use burn::tensor::Device;
+
+    use super::*;
+
+    #[test]
+    fn a_decoder_reads_nothing_before_the_first_pass() {
+        let path = Path::new("../../tests/golden/families/qwen3/reranker");
+        let engine = RerankEngine::load(path, &Device::flex()).expect("a model");
+        let (documents, options) = (["a cat", "a dog sat"], RerankOptions::default());
+        let job = engine.prepare("the cat", &documents, &options).expect("a job");
+        let Sequences::Prompts(prompts) = &job.sequences else { panic!("a decoder") };
+        assert!(!prompts.is_begun());
+        let logits = engine.forward(&[(&job, 1), (&job, 0)]).expect("logits");
+        assert!(prompts.is_begun());
+        assert_eq!(engine.forward(&[(&job, 0)]).expect("a logit"), logits[1..]);
     }
 }
