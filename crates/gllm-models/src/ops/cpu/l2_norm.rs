@@ -18,6 +18,19 @@ pub(crate) fn l2_normalize(x: &mut [f32], width: usize, floor: f32) {
     x.par_chunks_mut((TASK / width).max(1) * width).for_each(|x| isa.run(Rows { x, width, floor }));
 }
 
+/// `x · x`.
+#[inline(always)]
+pub(super) fn sum_of_squares<S: Simd>(simd: S, x: &[f32]) -> f32 {
+    let (chunks, last) = x.as_chunks::<LANES>();
+    let mut squares = simd.splat(0.0);
+    for chunk in chunks {
+        let x = simd.load(chunk);
+        squares = simd.fma(x, x, squares);
+    }
+    let rest = last.iter().fold(0.0, |sum: f32, x| x.mul_add(*x, sum));
+    simd.sum(squares) + rest
+}
+
 struct Rows<'a> {
     x: &'a mut [f32],
     width: usize,
@@ -30,16 +43,10 @@ impl Kernel for Rows<'_> {
     #[inline(always)]
     fn eval<S: Simd>(self, simd: S) {
         for row in self.x.chunks_exact_mut(self.width) {
-            let (chunks, last) = row.as_chunks_mut::<LANES>();
-            let mut squares = simd.splat(0.0);
-            for chunk in &*chunks {
-                let x = simd.load(chunk);
-                squares = simd.fma(x, x, squares);
-            }
-            let rest = last.iter().fold(0.0, |sum: f32, x| x.mul_add(*x, sum));
-            let length = (simd.sum(squares) + rest).sqrt();
+            let length = sum_of_squares(simd, row).sqrt();
             // What isn't a number stays so.
             let length = if length < self.floor { self.floor } else { length };
+            let (chunks, last) = row.as_chunks_mut::<LANES>();
             for chunk in chunks {
                 *chunk = simd.to_array(simd.div(simd.load(chunk), simd.splat(length)));
             }

@@ -4,6 +4,7 @@
 
 use rayon::prelude::*;
 
+use super::l2_norm::sum_of_squares;
 use super::simd::{Isa, Kernel, LANES, Simd};
 
 /// Floats that are worth a task of their own: 64 KiB.
@@ -40,14 +41,8 @@ impl Kernel for Rows<'_> {
         let (weights, last_weights) = self.weight.as_chunks::<LANES>();
         for row in self.x.chunks_exact_mut(self.weight.len()) {
             let width = row.len() as f32;
+            let factor = 1.0 / (sum_of_squares(simd, row) / width + self.eps).sqrt();
             let (chunks, last) = row.as_chunks_mut::<LANES>();
-            let mut squares = simd.splat(0.0);
-            for chunk in &*chunks {
-                let x = simd.load(chunk);
-                squares = simd.fma(x, x, squares);
-            }
-            let rest = last.iter().fold(0.0, |sum: f32, x| x.mul_add(*x, sum));
-            let factor = 1.0 / ((simd.sum(squares) + rest) / width + self.eps).sqrt();
             for (chunk, weight) in chunks.iter_mut().zip(weights) {
                 let x = simd.mul(simd.load(chunk), simd.splat(factor));
                 *chunk = simd.to_array(simd.mul(x, simd.load(weight)));
